@@ -9,15 +9,18 @@ import pytest
 import sqlalchemy as sa
 
 from onward.cli import terminal, workers
+from onward.cli.main import program
 from onward.config.settings import Settings, load
-from onward.jobs.model import EVERYTHING, JobFilter
+from onward.jobs.model import EVERYTHING, JobError, JobFilter
 from onward.jobs.pages import page
+from onward.jobs.row import encode_error
 from onward.jobs.states import JobStatus
-from onward.storage.tables import runners
+from onward.storage.tables import jobs, runners
 from tests import application
 from tests.ledgers import OLDER, accept
 
 _enter = sa.insert(runners)
+_fail = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_")).values(status="FAILED", error=sa.bindparam("error_"))
 
 
 @pytest.fixture
@@ -85,3 +88,38 @@ def test_matching_jobs_are_cancelled(settings: Settings, capsys: pytest.CaptureF
         (JobStatus.CANCELLED, None),
     ]
     assert terminal.cancel_matching(settings, JobFilter(handler=("none.*",)), 10, reason=None) == 3
+
+
+def test_jobs_are_chosen_by_owner_time_and_error_code(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same options list jobs, retry and cancel them."""
+    monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
+    with terminal.writer_of(settings) as writer:
+        mine, busy = (writer.run_sync(lambda tx, owner=owner: accept(tx, owner=owner)) for owner in ("ann", "ben"))  # type: ignore[misc]
+        error = encode_error(JobError("BUSY", "no", retryable=True, step=None, occurred_at=1))
+        writer.run_sync(lambda tx: tx.execute(_fail, id_=busy.id, error_=error))
+
+    def run(*words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            program()(["jobs", *words])
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    def listed(*words: str) -> list[str]:
+        code, said = run("list", "--json", *words)
+        assert code == 0
+        return [json.loads(line)["id"] for line in said.splitlines()]
+
+    assert listed() == [busy.id, mine.id]
+    assert listed("--owner", "ann") == [mine.id]
+    assert listed("--code", "BUSY", "--code", "503") == [busy.id]
+    assert listed("--code", "busy") == listed("--status", "queued", "--code", "BUSY") == []
+    assert listed("--from", "1h", "--to", "0m") == [busy.id, mine.id]
+    assert listed("--to", "1h") == []
+    assert run("list", "--from", "soon")[0] == 2
+    assert run("retry", "--code", "503") == (0, "0 jobs wait for a new run\n")
+    assert run("retry", "--code", "BUSY", "--from", "1h") == (0, "1 job waits for a new run\n")
+    assert run("cancel", "--owner", "ann") == (0, "1 job is cancelled, or asked to stop\n")
+    assert listed("--status", "CANCELLED") == [mine.id]
+    assert run("cancel", mine.id, "--owner", "ann")[0] == 2

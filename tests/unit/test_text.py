@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from handlers.steps import analyse, validate
 from onward.graphql import validation
 from onward.graphql.enqueue import check_key
-from onward.graphql.types.filter import JobFilter
+from onward.graphql.types.filter import names
 from onward.handlers import types
 from onward.mail.message import mailbox, visible
 from onward.text.normalization import nfc
@@ -76,9 +76,7 @@ INPUTS: dict[str, Callable[[str], object]] = {
     "text": types._filled,
     "reason": validation._reason,
     "idempotency key": check_key,
-    "handler patterns": lambda text: JobFilter(
-        status=None, handler=[text] * 20, created_after=None, created_before=None
-    ).model(),
+    "handler patterns": lambda text: names([text] * 20, "handler"),
     "matching": lambda text: matches(text.replace("*", ""), text),
     "step validate": run(lambda text: validate(None, item=text)),  # type: ignore[arg-type]
     "step analyse": run(lambda text: analyse(None, {"text": text})),  # type: ignore[arg-type]

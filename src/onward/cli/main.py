@@ -45,6 +45,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on e
 Statuses = Annotated[list[JobStatus] | None, typer.Option("--status", case_sensitive=False, help="Only these states.")]
 ScheduleNames = Annotated[list[str], typer.Argument(help="Names of schedules.")]
 Handlers = Annotated[list[str] | None, typer.Option("--handler", help="Only these handlers; a name may contain *.")]
+Owner = Annotated[str | None, typer.Option(help="Only jobs of this viewer.")]
+ErrorCodes = Annotated[
+    list[str] | None,
+    typer.Option("--code", help="Only jobs that are FAILED, RETRYING or CANCELLED with this code of an error."),
+]
+CreatedFrom = Annotated[
+    str | None,
+    typer.Option("--from", help="Only jobs created since then: a time with its zone, or an age such as 90m or 7d."),
+]
+CreatedTo = Annotated[str | None, typer.Option("--to", help="Only jobs created before then.")]
 
 
 def serve(
@@ -236,12 +246,17 @@ def jobs_list(
     *,
     status: Statuses = None,
     handler: Handlers = None,
+    owner: Owner = None,
+    code: ErrorCodes = None,
+    from_: CreatedFrom = None,
+    to: CreatedTo = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List the newest jobs."""
     with _terminal() as (terminal, settings):
-        raise typer.Exit(terminal.list_jobs(settings, _filter(status, handler), limit, as_json=as_json))
+        wanted = _filter(status, handler, owner, code, from_, to)
+        raise typer.Exit(terminal.list_jobs(settings, wanted, limit, as_json=as_json))
 
 
 def jobs_show(job: str, *, as_json: AsJson = False) -> None:
@@ -276,6 +291,10 @@ def jobs_retry(
     *,
     status: Statuses = None,
     handler: Handlers = None,
+    owner: Owner = None,
+    code: ErrorCodes = None,
+    from_: CreatedFrom = None,
+    to: CreatedTo = None,
     limit: Annotated[
         int, typer.Option(min=1, max=1_000_000_000, help="How many at most, if chosen by options.")
     ] = 1_000,
@@ -286,14 +305,15 @@ def jobs_retry(
 ) -> None:
     """Run jobs again: the named ones, or all that match the options."""
     with _terminal() as (terminal, settings):
-        chosen = bool(status or handler)
+        wanted = _filter(status, handler, owner, code, from_, to)
+        chosen = any((status, handler, owner, code, from_, to))
         if bool(jobs) == chosen or (chosen and (from_start or as_json)):
-            _fail("name jobs, or choose them with --status or --handler (--from-start and --json go with names only)")
+            _fail("name jobs, or choose them by options such as --handler (--from-start and --json go with names only)")
         if jobs:
             raise typer.Exit(terminal.retry(settings, jobs, from_start=from_start, as_json=as_json))
         if status and not RETRYABLE.intersection(status):
             _fail("--status must be FAILED or CANCELLED here: no other job can be retried")
-        raise typer.Exit(terminal.retry_matching(settings, _filter(status, handler), limit))
+        raise typer.Exit(terminal.retry_matching(settings, wanted, limit))
 
 
 def jobs_cancel(
@@ -301,6 +321,10 @@ def jobs_cancel(
     *,
     status: Statuses = None,
     handler: Handlers = None,
+    owner: Owner = None,
+    code: ErrorCodes = None,
+    from_: CreatedFrom = None,
+    to: CreatedTo = None,
     limit: Annotated[
         int, typer.Option(min=1, max=1_000_000_000, help="How many at most, if chosen by options.")
     ] = 1_000,
@@ -309,14 +333,15 @@ def jobs_cancel(
 ) -> None:
     """Cancel jobs: the named ones, or all that match the options. A running one ends at its next check."""
     with _terminal() as (terminal, settings):
-        chosen = bool(status or handler)
+        wanted = _filter(status, handler, owner, code, from_, to)
+        chosen = any((status, handler, owner, code, from_, to))
         if bool(jobs) == chosen or (chosen and as_json):
-            _fail("name jobs, or choose them with --status or --handler (--json goes with names only)")
+            _fail("name jobs, or choose them by options such as --handler (--json goes with names only)")
         if jobs:
             raise typer.Exit(terminal.cancel(settings, jobs, reason=reason, as_json=as_json))
         if status and not CANCELLABLE.intersection(status):
             _fail("--status must be that of a job which is not over: no other job can be cancelled")
-        raise typer.Exit(terminal.cancel_matching(settings, _filter(status, handler), limit, reason=reason))
+        raise typer.Exit(terminal.cancel_matching(settings, wanted, limit, reason=reason))
 
 
 def batch_show(batch: Annotated[str, typer.Argument(help="The batch's id.")], *, as_json: AsJson = False) -> None:
@@ -716,10 +741,31 @@ def _supervise(settings: "Settings", parts: list["ProcessSpec"]) -> NoReturn:
     raise typer.Exit(asyncio.run(run()))
 
 
-def _filter(status: list[JobStatus] | None, handler: list[str] | None) -> "JobFilter":
+def _filter(  # noqa: PLR0917 - private
+    status: list[JobStatus] | None,
+    handler: list[str] | None,
+    owner: str | None,
+    code: list[str] | None,
+    from_: str | None,
+    to: str | None,
+) -> "JobFilter":
+    import time
+
+    from onward.cli.times import time_of
     from onward.jobs.model import JobFilter
 
-    return JobFilter(status=tuple(status or ()), handler=tuple(handler or ()))
+    now = time.time_ns() // 1000
+    try:
+        return JobFilter(
+            status=tuple(status or ()),
+            handler=tuple(handler or ()),
+            created_after=None if from_ is None else time_of(from_, now) - 1,
+            created_before=None if to is None else time_of(to, now),
+            owner=owner,
+            error_code=tuple(code or ()),
+        )
+    except ValueError as error:  # of a time
+        _fail(str(error))
 
 
 @contextmanager

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, TypeVar
 
 from rich.table import Table
@@ -13,18 +11,17 @@ from rich.text import Text
 
 from onward.cli.job_text import plain
 from onward.cli.terminal import DONE, REFUSED, fail, ledger_of, out
+from onward.cli.times import time_of
 from onward.config.settings import Settings
 from onward.jobs import sketch, stats
 from onward.jobs.history_rows import COUNTS
-from onward.jobs.model import to_datetime, to_us
+from onward.jobs.model import to_datetime
 from onward.jobs.stats import Behind, Failure, HandlerStats, Span
-from onward.jobs.stats_step import DAY_US, HOUR_US, MINUTE_US, StatsStep
+from onward.jobs.stats_step import StatsStep
 from onward.storage.transaction import Tx
 
 T = TypeVar("T")
-AGE = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
 SHOWN = ("p50", "p95")
-UNITS_US = {"m": MINUTE_US, "h": HOUR_US, "d": DAY_US}
 
 
 def show(
@@ -51,22 +48,6 @@ def show_failures(settings: Settings, begin: str, end: str, handler: Sequence[st
         return stats.failed(tx, span, handler=handler)
 
     return _print(settings, begin, end, read, _failure, _failures, as_json=as_json)
-
-
-def time_of(text: str, now: int) -> int:
-    """Return a time in microseconds: one with its zone, or an age. Raises ValueError."""
-    if (age := AGE.fullmatch(text)) is not None:
-        return now - int(age[1]) * UNITS_US[age[2]]
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise ValueError(
-            "--from and --to are a time with its zone, as in 2030-01-31T09:00:00+01:00, or an age such as 90m or 7d"
-            f" (got {plain(text)})"
-        )
-    return to_us(found)
 
 
 def _print(  # noqa: PLR0917 - private

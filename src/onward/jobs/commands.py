@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import sqlalchemy as sa
 
@@ -165,11 +166,11 @@ def cancellable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible, beyo
 
 
 def _oldest(tx: Tx, among: frozenset[S], *, filter: JobFilter, limit: int, visible: Visible, beyond: str) -> list[str]:
-    wanted = tuple(S(status) for status in (filter.status or among) if status in among)
+    statuses = among if filter.statuses is None else filter.statuses
+    wanted = tuple(S(status) for status in statuses if status in among)
     if not wanted:
         return []
-    narrowed = JobFilter(wanted, filter.handler, filter.created_after, filter.created_before)
-    return pages.ids(tx, visible=visible, filter=narrowed, limit=limit, beyond=beyond)
+    return pages.ids(tx, visible=visible, filter=replace(filter, status=wanted), limit=limit, beyond=beyond)
 
 
 def _visible(tx: Tx, job_id: str, visible: Visible) -> Job:

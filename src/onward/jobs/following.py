@@ -49,7 +49,7 @@ async def follow(
     """
     async with feed.watch_all() if ids is None else feed.watch_jobs(ids) as watch:
         sender = _ChangeFilter(filter)
-        if filter.status:
+        if filter.statuses is not None:
             sender.set_known(await read(partial(_known, filter=filter, visible=visible, ids=ids)))
         if since is not None:
             async with aclosing(_missed(read, since, filter, visible, ids, without)) as missed:
@@ -114,9 +114,9 @@ class _ChangeFilter:
 
     def _matches(self, job: Job) -> bool:
         if not self._filter.matches(job):
-            # Only a status can change, so only a filter by status can be left.
+            # Only a status and an error can change, so only a filter by these can be left.
             return self._inside.pop(job.id, None) is not None
-        if self._filter.status:
+        if self._filter.statuses is not None:
             self._inside[job.id] = job.version
             self._inside.move_to_end(job.id)
             if len(self._inside) > MAX_INSIDE:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from onward.jobs.frozen import made_quickly
-from onward.jobs.states import RETRYABLE, TERMINAL, JobStatus, StepStatus
+from onward.jobs.states import ENDED_BY_ERROR, RETRYABLE, TERMINAL, JobStatus, StepStatus
 from onward.text.patterns import matches
 from onward.text.queues import split
 
@@ -193,20 +193,37 @@ EVERYTHING = Visible(everything=True)
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """A filter of jobs; an empty one matches all. Handler names may hold `*`; both times are exclusive."""
+    """A filter of jobs; an empty one matches all. Handler names may hold `*`; both times are exclusive.
+
+    With error codes it matches only jobs that ended with such an error, or that wait for the next attempt after it.
+    """
 
     status: tuple[JobStatus, ...] = ()
     handler: tuple[str, ...] = ()
     created_after: int | None = None
     created_before: int | None = None
+    owner: str | None = None
+    error_code: tuple[str, ...] = ()
+
+    @property
+    def statuses(self) -> tuple[JobStatus, ...] | None:
+        """The statuses of jobs that can match; None for any."""
+        if not self.error_code:
+            return self.status or None
+        return tuple(status for status in self.status or sorted(ENDED_BY_ERROR) if status in ENDED_BY_ERROR)
 
     def matches(self, job: Job) -> bool:
-        return (not self.status or job.status in self.status) and self.allows(job.handler, job.created_at)
-
-    def allows(self, handler: str, created_at: int) -> bool:
-        """Return whether a job matches in some status: a job's handler and time stay as they are."""
         return (
-            (not self.handler or any(matches(handler, pattern) for pattern in self.handler))
+            ((statuses := self.statuses) is None or job.status in statuses)
+            and (not self.error_code or (job.error is not None and job.error.code in self.error_code))
+            and self.allows(job.owner, job.handler, job.created_at)
+        )
+
+    def allows(self, owner: str | None, handler: str, created_at: int) -> bool:
+        """Return whether a job matches in some status: its owner, handler and time stay as they are."""
+        return (
+            (self.owner is None or owner == self.owner)
+            and (not self.handler or any(matches(handler, pattern) for pattern in self.handler))
             and (self.created_after is None or created_at > self.created_after)
             and (self.created_before is None or created_at < self.created_before)
         )

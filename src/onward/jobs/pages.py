@@ -150,11 +150,15 @@ def _select(  # noqa: PLR0917 - private
     parent: str | None = None,
 ) -> Any:
     conditions = [*_conditions(visible, filter), *conditions]
-    statuses = filter.status or (tuple(JobStatus) if parent is not None else ())
+    statuses = filter.statuses
+    if statuses is None:
+        statuses = tuple(JobStatus) if parent is not None else ()
+    elif not statuses:
+        return sa.select(*columns).where(sa.false())
     if len(statuses) > 1:
         # Each status by its own index, then merged: otherwise the whole table is read for a rare one.
         parts = [
-            _hinted(sa.select(jobs.c.id).where(*conditions, jobs.c.status == status.value), visible, parent)
+            _hinted(sa.select(jobs.c.id).where(*conditions, jobs.c.status == status.value), visible, filter, parent)
             .order_by(order)
             .limit(limit)
             .subquery()
@@ -164,22 +168,25 @@ def _select(  # noqa: PLR0917 - private
         return sa.select(*columns).where(jobs.c.id.in_(sa.select(wanted.c.id))).order_by(order).limit(limit)
     if statuses:
         conditions = [*conditions, jobs.c.status == statuses[0].value]
-    return _hinted(sa.select(*columns).where(*conditions), visible, parent).order_by(order).limit(limit)
+    return _hinted(sa.select(*columns).where(*conditions), visible, filter, parent).order_by(order).limit(limit)
 
 
-def _hinted(select: sa.Select[Any], visible: Visible, parent: str | None) -> sa.Select[Any]:
+def _hinted(select: sa.Select[Any], visible: Visible, filter: JobFilter, parent: str | None) -> sa.Select[Any]:
     # Left to itself SQLite reads the jobs of all owners in a status for the few of one owner, or of one parent.
     if parent is not None:
         return select.with_hint(jobs, BY_PARENT, "sqlite")
-    if visible.everything or visible.owner is None:
-        return select
-    return select.with_hint(jobs, BY_OWNER, "sqlite")
+    owner = filter.owner if visible.everything else visible.owner
+    return select if owner is None else select.with_hint(jobs, BY_OWNER, "sqlite")
 
 
 def _conditions(visible: Visible, filter: JobFilter) -> list[Any]:
     found: list[Any] = []
     if not visible.everything:
         found.append(jobs.c.owner == visible.owner if visible.owner is not None else sa.false())
+    if filter.owner is not None:
+        found.append(jobs.c.owner == filter.owner)
+    if filter.error_code:
+        found.append(sa.or_(*(_has_code(code) for code in filter.error_code)))
     if filter.handler:
         found.append(named_like(jobs.c.handler, filter.handler))
     # An id starts with about the milliseconds of its creation: it narrows the range, the column decides.
@@ -197,6 +204,12 @@ def named_like(column: sa.ColumnElement[str], names: Sequence[str]) -> sa.Column
     patterns = [name for name in names if "*" in name and name == name.lower()]
     likes = [column.like(_like(pattern), escape="\\") for pattern in patterns]
     return sa.or_(column.in_(exact) if exact else sa.false(), *likes)
+
+
+def _has_code(code: str) -> sa.ColumnElement[bool]:
+    """Return a condition: the error has this code, with which its JSON begins."""
+    begin = f'{{"code":{row.encode(code)},'
+    return sa.func.substr(jobs.c.error, 1, len(begin)) == begin
 
 
 def _bound(us: int) -> str:

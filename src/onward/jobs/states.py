@@ -32,6 +32,7 @@ TERMINAL = frozenset({S.SUCCEEDED, S.FAILED, S.CANCELLED})
 HELD = frozenset({S.RUNNING, S.CANCELLING})
 UNCLAIMED = frozenset({S.SCHEDULED, S.QUEUED, S.RETRYING})
 RETRYABLE = frozenset({S.FAILED, S.CANCELLED})
+ENDED_BY_ERROR = frozenset({S.RETRYING, S.FAILED, S.CANCELLED})  # the statuses that the error of an attempt may bring
 CANCELLABLE = frozenset(S) - TERMINAL - {S.CANCELLING}
 
 MOVES = MappingProxyType(

@@ -14,13 +14,15 @@ MUTATIONS: dict[str, dict[str, Any]] = {
     "processItem": {"item": "x", "idempotencyKey": NUL},
     "cancelJob": {"id": "job_x", "reason": NUL},
     "retryJob": {"id": NUL},
-    "retryJobs": {"filter": {"handler": [NUL]}},
+    "retryJobs": {"filter": {"handler": [NUL], "errorCode": [NUL]}},
     "cancelJobs": {"filter": {"handler": [NUL]}},
     "pauseHandler": {"handler": NUL},
     "resumeHandler": {"handler": NUL},
 }
 QUERIES = (
     "query($t: String!) { node: jobs(filter: {handler: [$t]}) { nodes { id } } }",
+    "query($t: ID!) { jobs(filter: {owner: $t}) { nodes { id } } }",
+    "query($t: String!) { jobs(filter: {errorCode: [$t]}) { nodes { id } } }",
     "query($t: ID!) { node(id: $t) { id } }",
     "query($t: ID!) { job(id: $t) { id } }",
     "query($t: ID!) { batches(after: $t) { id } }",

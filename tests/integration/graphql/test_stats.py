@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from onward.cli import stats as terminal
+from onward.cli.times import time_of
 from onward.jobs import stats
 from onward.jobs.history_rows import COUNTS
 from onward.jobs.stats_step import StatsStep
@@ -123,7 +124,7 @@ async def test_a_time_or_a_handler_that_cannot_be_asked_for_is_refused(
         ({**span(2 * days), "step": "MINUTE"}, "INVALID", "kept for 24 hours"),
         (span(500 * days), "INVALID", "kept for 400 days"),
         ({**span(), "handler": ["x"] * 21}, "INVALID", "at most 20 handlers"),
-        ({**span(), "handler": [""]}, "INVALID", "1 to 200 characters"),
+        ({**span(), "handler": [""]}, "INVALID", "1 to 255 characters"),
     ):
         (error,) = await api.errors(STATS, **variables)
         assert (error["extensions"]["code"], error["path"]) == (code, ["stats"])
@@ -139,11 +140,11 @@ async def test_a_time_or_a_handler_that_cannot_be_asked_for_is_refused(
 
 def test_a_time_in_the_terminal_is_an_age_or_has_a_zone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = settings_in(tmp_path)
-    assert terminal.time_of("90m", 10**16) == 10**16 - 90 * 60_000_000
-    assert terminal.time_of("1970-01-01T01:00:01+01:00", 0) == 1_000_000
+    assert time_of("90m", 10**16) == 10**16 - 90 * 60_000_000
+    assert time_of("1970-01-01T01:00:01+01:00", 0) == 1_000_000
     for text in ("yesterday", "2030-01-31T09:00:00", "5s"):
         with pytest.raises(ValueError, match="time with its zone"):
-            terminal.time_of(text, 0)
+            time_of(text, 0)
     migrate.upgrade(database := database_of(settings))
     database.close()
     assert terminal.show(settings, "0m", "1h", (), StatsStep.TOTAL, as_json=False) == 1

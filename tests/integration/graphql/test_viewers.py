@@ -207,6 +207,8 @@ def all_reads(job: str, cursor: str) -> list[tuple[str, dict[str, Any], Callable
         {"createdAfter": "1970-01-01T00:00:00Z"},
         {"createdBefore": "2200-01-01T00:00:00Z"},
         {"status": [], "handler": []},
+        {"errorCode": ["FAILED", "BUSY"]},
+        {"owner": "ada"},
     ]
     ranges: list[dict[str, Any]] = [
         {"first": 200},

@@ -8,13 +8,15 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from onward.jobs import commands
+from onward.jobs import commands, row
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.following import READ_BYTES, follow
-from onward.jobs.model import Job, JobFilter, Visible
+from onward.jobs.model import Job, JobError, JobFilter, Visible
 from onward.jobs.position import Snapshot
 from onward.jobs.states import JobStatus
+from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.testing.waiting import until
@@ -22,6 +24,7 @@ from tests.ledgers import accept, route
 
 ALL = Visible(everything=True)
 QUEUED = JobFilter(status=(JobStatus.QUEUED,))
+_fail = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_")).values(status="FAILED", error=sa.bindparam("error_"))
 
 
 def cancelled(tx: Tx, job_id: str) -> Job:
@@ -87,3 +90,30 @@ async def test_missed_jobs_are_read_a_few_at_once_where_they_are_large(writer: W
     found = await missed(frozenset({"steps", "params", "result"}))
     assert ([job.id for job in found], [job.steps for job in found]) == ([job.id for job in jobs], [()] * 3)
     assert (whole, reads) == (1 + len(jobs), 2), "one for what has changed, and then one for each, or for all"
+
+
+async def test_a_retry_takes_a_job_out_of_a_filter_by_its_error(writer: Writer, anyio_backend: str) -> None:
+    """The job is sent once more, with the change that makes it leave."""
+
+    def fail(tx: Tx) -> None:
+        error = row.encode_error(JobError("BUSY", "no", retryable=True, step=None, occurred_at=tx.now))
+        tx.execute(_fail, id_=job.id, error_=error)
+
+    job, other = await writer.run(accept), await writer.run(accept)
+    await writer.run(fail)
+    feed = ChangeFeed(writer.database)  # it is not started: the test gives its changes
+    changes: list[Job] = []
+
+    async def read(function: Callable[[Tx], Any]) -> Any:
+        known = await writer.database.read(function)
+        if not changes:
+            changes.append(await writer.run(lambda tx: cancelled(tx, other.id)))
+            changes.append(await writer.run(lambda tx: retried(tx, job.id)))
+            (subscription,) = feed._all
+            for change in changes:
+                subscription.put(change, feed._position())
+        return known
+
+    stream = follow(feed, read, visible=ALL, filter=JobFilter(error_code=("BUSY",)))
+    async with asyncio.timeout(30), aclosing(stream):
+        assert (await anext(stream))[0] == changes[1]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import ledger, pages
-from onward.jobs.model import Job, JobFilter, Visible
+from onward.jobs import ledger, pages, row
+from onward.jobs.model import Job, JobError, JobFilter, Visible
 from onward.jobs.states import JobStatus
 from onward.storage.engine import Database
 from onward.storage.tables import jobs
@@ -21,11 +21,12 @@ from tests.ledgers import accept
 S = JobStatus
 ALL = Visible(everything=True)
 _delete = sa.delete(jobs).where(jobs.c.id == sa.bindparam("id_"))
+CODES = ("BUSY", "503", "%", 'a"b', "ü")
 HANDLERS = ("email.welcome", "email.bill", "steps.item", "e_ail.odd", "email%.odd")
 _place = (
     sa.update(jobs)
     .where(jobs.c.id == sa.bindparam("id_"))
-    .values(status=sa.bindparam("status_"), created_at=sa.bindparam("created_"))
+    .values(status=sa.bindparam("status_"), created_at=sa.bindparam("created_"), error=sa.bindparam("error_"))
 )
 
 
@@ -39,7 +40,9 @@ def filled(writer: Writer) -> list[Job]:
         for n in range(60):
             job = accept(tx, chance.choice(HANDLERS), owner=chance.choice([None, "ann", "bob"]))
             status = chance.choice(list(JobStatus))
-            tx.execute(_place, id_=job.id, status_=status.value, created_=tx.now + n // 3)
+            error = chance.choice([None, *(JobError(code, "no", True, None, tx.now) for code in CODES)])
+            written = row.encode_error(None if status is S.SUCCEEDED else error)
+            tx.execute(_place, id_=job.id, status_=status.value, created_=tx.now + n // 3, error_=written)
             found.append(job.id)
         by_id = ledger.get_many(tx, found)
         return [by_id[job_id] for job_id in reversed(found)]
@@ -60,6 +63,8 @@ def filters(filled: list[Job], chance: random.Random) -> JobFilter:
         ),
         created_after=chance.choice([None, None, *times]),
         created_before=chance.choice([None, None, *times]),
+        owner=chance.choice([None, None, "ann", "nobody"]),
+        error_code=tuple(chance.sample([*CODES, "b", "*", "busy"], chance.choice([0, 0, 0, 1, 3]))),
     )
 
 

@@ -28,7 +28,7 @@ from onward.jobs import (
     schedule_rows,
     waits,
 )
-from onward.jobs.model import JobFilter, Visible
+from onward.jobs.model import EVERYTHING, JobFilter, Visible
 from onward.jobs.row import COLUMNS
 from onward.jobs.states import JobStatus
 from onward.storage.sql import as_list
@@ -160,9 +160,10 @@ def test_an_owner_s_page_reads_no_jobs_of_others(writer: Writer, status: tuple[J
 
         tx.execute_once = explained  # type: ignore[method-assign]
         pages.page(tx, visible=Visible("ann"), filter=JobFilter(status), first=50)
+        pages.page(tx, visible=EVERYTHING, filter=JobFilter(status, owner="ann"), first=50)
 
     writer.database.read_sync(read)
-    assert sum("jobs_by_owner (owner=?)" in line for line in seen) == len(status), seen
+    assert sum("jobs_by_owner (owner=?)" in line for line in seen) == 2 * len(status), seen
     assert not any("jobs_by_status" in line for line in seen), seen
 
 

@@ -13,7 +13,7 @@ from onward.jobs import model
 from onward.text.visibility import is_plain
 
 PATTERNS = 20
-PATTERN_LENGTH = 200
+PATTERN_LENGTH = 255  # as long as a viewer's subject
 
 
 @strawberry.input(description="Conditions that a job must all meet. An omitted or empty one matches every job.")
@@ -24,22 +24,33 @@ class JobFilter:
     )
     created_after: datetime | None
     created_before: datetime | None
+    owner: strawberry.ID | None = strawberry.field(description="The viewer whose jobs they are, as in `viewer { id }`.")
+    error_code: list[str] | None = strawberry.field(
+        description="Any of these codes of `error`. It matches only jobs that are FAILED, RETRYING or CANCELLED.",
+    )
 
     def model(self) -> model.JobFilter:
         """Return the ledger's filter. Raises GraphQLError INVALID."""
-        handlers = self.handler or []
-        if len(handlers) > PATTERNS:
-            raise public_error(f"A filter must name at most {PATTERNS} handlers.", "INVALID")
-        if not all(0 < len(name) <= PATTERN_LENGTH and is_plain(name) for name in handlers):
-            raise public_error(
-                f"A handler's name has 1 to {PATTERN_LENGTH} characters and no control characters.", "INVALID"
-            )
         return model.JobFilter(
             status=tuple(self.status or ()),
-            handler=tuple(handlers),
+            handler=names(self.handler, "handler"),
             created_after=None if self.created_after is None else model.to_us(aware(self.created_after)),
             created_before=None if self.created_before is None else model.to_us(aware(self.created_before)),
+            owner=None if self.owner is None else names([self.owner], "owner")[0],
+            error_code=names(self.error_code, "code"),
         )
+
+
+def names(given: list[str] | None, what: str) -> tuple[str, ...]:
+    """Return the names of a filter's condition. Raises GraphQLError INVALID."""
+    found = tuple(given or ())
+    if len(found) > PATTERNS:
+        raise public_error(f"A filter must name at most {PATTERNS} {what}s.", "INVALID")
+    if not all(0 < len(name) <= PATTERN_LENGTH and is_plain(name) for name in found):
+        raise public_error(
+            f"A filter's {what} has 1 to {PATTERN_LENGTH} characters and no control characters.", "INVALID"
+        )
+    return found
 
 
 def filtered(given: JobFilter | None) -> model.JobFilter:

@@ -14,7 +14,7 @@ from onward.graphql.inputs import aware
 from onward.graphql.reading import given, read_in
 from onward.graphql.resolvers import query
 from onward.graphql.types.enums import StatsStep
-from onward.graphql.types.filter import JobFilter
+from onward.graphql.types.filter import names
 from onward.jobs import model, sketch
 from onward.jobs import stats as history
 from onward.jobs.stats import Behind, Span, TooMuch, WrongRange
@@ -125,8 +125,7 @@ async def failures(
 
 def _asked(begin: datetime, end: datetime, handler: list[str] | None) -> tuple[Span, tuple[str, ...]]:
     """Return the time and the handlers. Raises GraphQLError INVALID."""
-    names = JobFilter(status=None, handler=handler, created_after=None, created_before=None).model().handler
-    return Span(model.to_us(aware(begin)), model.to_us(aware(end))), names
+    return Span(model.to_us(aware(begin)), model.to_us(aware(end))), names(handler, "handler")
 
 
 async def _read(info: Info, look: Callable[[Tx], list[T]]) -> list[T]:

@@ -1,0 +1,29 @@
+"""Times that a command's option gives."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from onward.cli.job_text import plain
+from onward.jobs.model import to_us
+from onward.jobs.stats_step import DAY_US, HOUR_US, MINUTE_US
+
+AGE = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
+UNITS_US = {"m": MINUTE_US, "h": HOUR_US, "d": DAY_US}
+
+
+def time_of(text: str, now: int) -> int:
+    """Return a time in microseconds: one with its zone, or an age. Raises ValueError."""
+    if (age := AGE.fullmatch(text)) is not None:
+        return now - int(age[1]) * UNITS_US[age[2]]
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise ValueError(
+            "--from and --to are a time with its zone, as in 2030-01-31T09:00:00+01:00, or an age such as 90m or 7d"
+            f" (got {plain(text)})"
+        )
+    return to_us(found)
