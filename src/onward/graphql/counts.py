@@ -1,13 +1,14 @@
-"""The number of jobs of each status, read from the ledger at most twice a second for each viewer."""
+"""The number of jobs of each status, read from the ledger at most twice a second for each viewer; and the backlog."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from onward.jobs import ledger
+from onward.jobs import due, ledger
+from onward.jobs.due import Backlog
 from onward.jobs.model import Visible
 from onward.jobs.states import TERMINAL, JobStatus
 from onward.storage.engine import Database
@@ -22,6 +23,7 @@ class Counts:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._anonymous: tuple[float, asyncio.Task[int]] | None = None
+        self._backlog: tuple[float, asyncio.Task[list[Backlog]]] | None = None
         self._kept: OrderedDict[Visible, tuple[float, asyncio.Task[Mapping[JobStatus, int]]]] = OrderedDict()
 
     async def of(self, visible: Visible) -> Mapping[JobStatus, int]:
@@ -46,6 +48,13 @@ class Counts:
             read = self._database.read(lambda tx: ledger.count_open_anonymous(tx, most))
             self._anonymous = now, asyncio.ensure_future(read)
         return await asyncio.shield(self._anonymous[1])
+
+    async def backlog(self) -> Sequence[Backlog]:
+        """Return the queued jobs of each handler, of all viewers. Raises Unavailable."""
+        kept, now = self._backlog, time.monotonic()
+        if kept is None or (kept[1].done() and now - kept[0] > MAX_AGE_S):
+            kept = self._backlog = now, asyncio.create_task(self._database.read(due.backlog))
+        return await asyncio.shield(kept[1])
 
     async def _read(self, visible: Visible) -> Mapping[JobStatus, int]:
         return await self._database.read(lambda tx: ledger.counts(tx, visible=visible))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -120,6 +121,19 @@ _waiting_by_handler = (
     .group_by(jobs.c.handler)
     .with_hint(jobs, BY_READY, "sqlite")
 )
+_is_free = jobs.c.parked.is_(None)
+_backlog = (
+    sa.select(
+        jobs.c.handler,
+        jobs.c.backend,
+        sa.func.count(sa.case((_is_free, 1))),
+        sa.func.min(sa.case((_is_free, jobs.c.due_at))),
+        sa.func.count(jobs.c.parked),
+    )
+    .where(jobs.c.status == sa.literal_column("'QUEUED'"))
+    .group_by(jobs.c.handler, jobs.c.backend)
+    .order_by(jobs.c.handler, jobs.c.backend)
+)
 _unclaimed = jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(UNCLAIMED)])
 _destination = row.columns(row.Destination)
 _destinations = sa.select(*_destination).where(_unclaimed).distinct()
@@ -219,6 +233,24 @@ def waiting_by_handler(tx: Tx, *, backend: str) -> dict[str, tuple[int, int]]:
     """Count the same jobs by their handler; with the age of the oldest one of each. Reads their rows."""
     rows = tx.all(_waiting_by_handler, backend_=backend)
     return {handler: (n, max(tx.now - oldest, 0)) for handler, n, oldest in rows}
+
+
+class Backlog(NamedTuple):
+    """The queued jobs of a handler at a destination: those that wait for a free worker, and the blocked ones.
+
+    `oldest` is the due time of the first one that waits, in microseconds; None if none does.
+    """
+
+    handler: str
+    destination: str
+    depth: int
+    oldest: int | None
+    blocked: int
+
+
+def backlog(tx: Tx) -> list[Backlog]:
+    """Count the queued jobs by handler and destination. Reads their rows."""
+    return [Backlog._make(found) for found in tx.all(_backlog)]
 
 
 def destinations(tx: Tx, *, since: int | None) -> tuple[set[row.Destination], int]:

@@ -229,7 +229,7 @@ def configure(tx: Tx, rules: Mapping[str, Rule | None]) -> None:
 
     Maintenance looks at all blocked jobs of a limit that has changed.
     """
-    present = {handler: Rule(name, limit) for handler, name, limit in _read(tx)}
+    present = all_rules(tx)
     changed = set()
     for handler, rule in rules.items():
         before = present.get(handler)
@@ -249,8 +249,13 @@ def configure(tx: Tx, rules: Mapping[str, Rule | None]) -> None:
 
 def unknown(tx: Tx, rules: Mapping[str, Rule]) -> dict[str, Rule]:
     """Return the rules of handlers that have none."""
-    present = {handler for handler, *_ in _read(tx)}
+    present = all_rules(tx)
     return {handler: rule for handler, rule in rules.items() if handler not in present}
+
+
+def all_rules(tx: Tx) -> dict[str, Rule]:
+    """Return the rules of all handlers that have one, by handler."""
+    return {handler: Rule(name, limit) for handler, name, limit in _read(tx)}
 
 
 def limits(tx: Tx) -> dict[str, Limit]:

@@ -68,6 +68,7 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
         (due._undelivered, "jobs_ready"),
         (due._waiting, "jobs_ready"),
         (due._waiting_by_handler, "jobs_ready"),
+        (due._backlog, "jobs_by_status"),
         (due._unsent, "jobs_unsent"),
         (claims._any_due, "jobs_ready"),
         (claims._next_isolated, "jobs_dangerous"),

@@ -9,6 +9,7 @@ import strawberry
 from onward.graphql.base import unavailable
 from onward.graphql.context import Info
 from onward.graphql.resolvers import query
+from onward.graphql.types.backlog import HandlerLimit, HandlerQueue, limits, waiting
 from onward.graphql.types.enums import JobStatus
 from onward.graphql.types.job import Job
 from onward.graphql.types.pause import PausedHandler, pauses
@@ -148,6 +149,13 @@ class System:
         resolver=pauses,
         graphql_type=list[PausedHandler],
         description="The paused handlers. For admins.",
+    )
+    waiting: list[HandlerQueue] = strawberry.field(
+        resolver=waiting,
+        description="The waiting jobs of each handler that has any, by its name; may be a second old. For admins.",
+    )
+    limits: list[HandlerLimit] = strawberry.field(
+        resolver=limits, description="The limits of all handlers that have one, by the handler's name. For admins."
     )
     schedules: list[Schedule] = strawberry.field(
         resolver=schedules,
