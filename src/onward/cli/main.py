@@ -242,6 +242,26 @@ def stats(
         raise typer.Exit(code)
 
 
+def top(
+    *,
+    from_: Annotated[
+        str, typer.Option("--from", help="The begin of the history: a time with its zone, or an age.")
+    ] = "1h",
+    interval: Annotated[float, typer.Option(min=0.2, max=3600, help="Seconds from one look to the next.")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, once.")] = False,
+) -> None:
+    """Show live what waits, runs and fails: by handler, and by process. q ends it; into a pipe it prints once."""
+    settings = _load_settings()
+    with _errors_in_one_line():
+        from onward.cli import top as command
+
+        try:
+            code = command.show(settings, from_, interval_s=interval, as_json=as_json)
+        except ValueError as error:  # of a time
+            _fail(str(error))
+        raise typer.Exit(code)
+
+
 def jobs_list(
     *,
     status: Statuses = None,
@@ -561,7 +581,7 @@ def faults(
         _fail(str(error))
 
 
-COMMANDS: tuple[Command, ...] = (serve, worker, up, check, stats, migrate, backup, schema, bench, faults)
+COMMANDS: tuple[Command, ...] = (serve, worker, up, check, stats, top, migrate, backup, schema, bench, faults)
 JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("list", jobs_list),
     ("show", jobs_show),

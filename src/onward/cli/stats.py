@@ -104,15 +104,15 @@ def _failure(one: Failure) -> Mapping[str, Any]:
 
 def _table(found: Sequence[HandlerStats]) -> Table:
     times = (f"{name} {shown}" for name in ("wait", "run") for shown in SHOWN)
-    made = _headed(("handler", "from"), (*COUNTS, *times))
+    made = headed(("handler", "from"), (*COUNTS, *times))
     for one in found:
-        shown = [_took(sketch.percentiles(of)[name]) for of in (one.sums.waits, one.sums.runs) for name in SHOWN]
+        shown = [took(sketch.percentiles(of)[name]) for of in (one.sums.waits, one.sums.runs) for name in SHOWN]
         made.add_row(plain(one.handler), _local(one.span.begin), *map(str, one.sums.counts), *shown)
     return made
 
 
 def _failures(found: Sequence[Failure]) -> Table:
-    made = _headed(("handler", "code", "first", "last"), ("count",))
+    made = headed(("handler", "code", "first", "last"), ("count",))
     made.add_column("message")
     for one in found:
         texts = (one.handler, one.code, _local(one.group.first_at), _local(one.group.last_at), str(one.group.n))
@@ -120,7 +120,8 @@ def _failures(found: Sequence[Failure]) -> Table:
     return made
 
 
-def _headed(names: Iterable[str], figures: Iterable[str]) -> Table:
+def headed(names: Iterable[str], figures: Iterable[str]) -> Table:
+    """Return a table of names and, to their right, figures."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         made.add_column(name, no_wrap=True)
@@ -129,7 +130,8 @@ def _headed(names: Iterable[str], figures: Iterable[str]) -> Table:
     return made
 
 
-def _took(seconds: float | None) -> str:
+def took(seconds: float | None) -> str:
+    """Return a duration with its unit; a dash for none."""
     if seconds is None:
         return "-"
     return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"

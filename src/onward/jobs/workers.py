@@ -31,6 +31,13 @@ _one = sa.select(*_columns).where(runners.c.id == _p("id_")).with_for_update()
 _running = (
     sa.select(jobs.c.runner, sa.func.count()).where(held).group_by(jobs.c.runner).with_hint(jobs, BY_HOLDER, "sqlite")
 )
+_running_handlers = (
+    sa.select(jobs.c.runner, jobs.c.handler, sa.func.count())
+    .where(held)
+    .group_by(jobs.c.runner, jobs.c.handler)
+    .order_by(jobs.c.runner, jobs.c.handler)
+    .with_hint(jobs, BY_HOLDER, "sqlite")
+)
 _running_in = sa.select(sa.func.count()).where(held, jobs.c.runner == _p("id_")).with_hint(jobs, BY_HOLDER, "sqlite")
 _drain = sa.update(runners).where(runners.c.id == _p("id_")).values(draining=1)
 
@@ -53,6 +60,14 @@ def all_workers(tx: Tx) -> list[Worker]:
     """Return the processes, oldest first; a dead one until another has noticed."""
     running = dict(tx.all(_running))
     return [_decode(row, running.get(row[0], 0)) for row in tx.all(_all)]
+
+
+def running_by_handler(tx: Tx) -> dict[str, dict[str, int]]:
+    """Return the number of jobs that each process runs, by its id and their handler."""
+    found: dict[str, dict[str, int]] = {}
+    for runner, handler, n in tx.all(_running_handlers):
+        found.setdefault(runner, {})[handler] = n
+    return found
 
 
 def drain(tx: Tx, worker_id: str) -> Worker:

@@ -1,0 +1,129 @@
+"""`onward top`: its figures are those of the ledger, and it gives the terminal back."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console, ConsoleDimensions
+
+from onward.cli import terminal, top, top_text
+from onward.cli.top_figures import look
+from onward.config.settings import Settings, load
+from onward.jobs import concurrency
+from onward.jobs.stats import Span
+from onward.jobs.stats_step import DAY_US, HOUR_US, MINUTE_US
+from onward.storage.transaction import Tx
+from tests import application
+from tests.integration.jobs.test_history import fail
+from tests.integration.test_worker_commands import enter
+from tests.ledgers import accept
+from tests.processes import environment
+
+ESCAPE = "\x1b"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A ledger with failed and waiting jobs, a paused handler, and a worker."""
+    application.write(tmp_path)
+    found = load(tmp_path)
+    with terminal.writer_of(found, make=True) as writer:
+        for _ in range(2):
+            fail(writer, "no answer")
+        for _ in range(3):
+            writer.run_sync(lambda tx: accept(tx, "email.welcome"))
+        writer.run_sync(lambda tx: concurrency.pause(tx, f"steps.item{ESCAPE}", by=None))
+    enter(found, "runner_a", "worker")
+    return found
+
+
+def printed(settings: Settings, capsys: pytest.CaptureFixture[str], *, as_json: bool, begin: str = "1h") -> str:
+    assert top.show(settings, begin, interval_s=1, as_json=as_json) == 0
+    return capsys.readouterr().out
+
+
+def test_the_figures_are_those_of_the_jobs(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(printed(settings, capsys, as_json=True))
+    failed, welcome, paused = found["handlers"]
+    assert (failed["handler"], failed["enqueued"], failed["started"], failed["failed"]) == ("conformance.job", 2, 2, 2)
+    assert failed["run"]["p50"] <= failed["run"]["p95"]
+    assert (welcome["handler"], welcome["enqueued"], welcome["depth"], welcome["blocked"]) == ("email.welcome", 3, 3, 0)
+    assert found["from"] < welcome["oldestAt"] < found["to"]
+    assert (paused["handler"], paused["depth"], paused["oldestAt"]) == (f"steps.item{ESCAPE}", 0, None)
+    assert found["paused"] == [paused["handler"]]
+    assert (found["counts"]["FAILED"], found["counts"]["QUEUED"], found["counts"]["RUNNING"]) == (2, 3, 0)
+    (worker,) = found["workers"]
+    assert (worker["id"], worker["running"], worker["handlers"]) == ("runner_a", 0, {})
+
+
+def test_a_pipe_gets_them_once_as_a_table(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(settings, capsys, as_json=False, begin="7d")
+    assert ESCAPE not in text
+    lines = text.splitlines()
+    (row,) = (line.split() for line in lines if line.startswith("email.welcome"))
+    assert row[1] == "3"
+    assert row[4:8] == ["3", "0", "0", "0"]
+    assert next(line for line in lines if line.startswith("steps.item")).endswith("paused")
+    assert any("at most 5 a day" in line for line in lines)
+    assert any(line.startswith("host:runner_a") for line in lines)
+    with pytest.raises(ValueError, match="age such as"):
+        top.show(settings, "soon", interval_s=1, as_json=False)
+
+
+@pytest.mark.parametrize(("length", "parts"), [(HOUR_US, 60), (DAY_US, 24), (7 * DAY_US, 7)])
+def test_a_time_is_divided_into_dozens_of_parts(settings: Settings, length: int, parts: int) -> None:
+    """Each job is in one of them, also where a part is not over yet."""
+
+    def read(tx: Tx) -> Any:
+        return look(tx, Span(tx.now - length, tx.now))
+
+    with terminal.ledger_of(settings) as database:
+        found = database.read_sync(read)
+    assert len(found.parts) in {parts, parts + 1}
+    assert sum(part["enqueued"] for part in found.parts) == 5
+
+
+@pytest.mark.parametrize("height", [8, 14, 40])
+def test_a_screen_shows_as_much_as_it_has_lines_for(settings: Settings, height: int) -> None:
+    """The rows that are left out are counted, and the hint stays."""
+    with terminal.writer_of(settings) as writer:
+        for n in range(30):
+            writer.run_sync(lambda tx, n=n: accept(tx, f"many.h{n:02}"))  # type: ignore[misc]
+        found = writer.database.read_sync(lambda tx: look(tx, Span(tx.now - HOUR_US, tx.now + MINUTE_US)))
+    console = Console(width=140, height=height, file=StringIO())
+    console.print(top_text.screen(found, ConsoleDimensions(140, height), problem=""))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) <= max(height, 15)
+    assert lines[-1] == "q ends"
+    shown = sum(line.startswith(("many.", "email.", "steps.", "conformance.")) for line in lines)
+    assert any(f"and {33 - shown} more" in line for line in lines) == (shown < 33)
+
+
+def test_q_ends_it_and_gives_the_terminal_back(settings: Settings, tmp_path: Path) -> None:
+    """The keys are read one by one, and the screen that was there before comes back."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-P", "-m", "onward", "--project", str(tmp_path), "top", "--interval", "0.2"]
+    variables = environment(TERM="xterm", COLUMNS="120", LINES="30")
+    running = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables)
+    os.close(theirs)
+    shown = b""
+    while shown.count(b"q ends") < 2:
+        shown += os.read(ours, 65536)
+    os.write(ours, b"xQ")
+    try:
+        while part := os.read(ours, 65536):
+            shown += part
+    except OSError:  # its end is closed
+        pass
+    os.close(ours)
+    assert running.wait() == 0, shown.decode()
+    assert b"email.welcome" in shown
+    assert shown.index(b"\x1b[?1049h") < shown.index(b"email.welcome") < shown.index(b"\x1b[?1049l")
