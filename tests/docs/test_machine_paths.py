@@ -13,7 +13,7 @@ NOT_OURS = {".git", ".venv", ".hypothesis", "var", "node_modules", "__pycache__"
 
 def files() -> Iterator[Path]:
     for folder, inner, names in os.walk(ROOT):
-        built = {"explorer"} if Path(folder) == ROOT / "src" / "onward" / "web" / "static" else set()
+        built = {"console", "explorer"} if Path(folder) == ROOT / "src" / "onward" / "web" / "static" else set()
         inner[:] = [name for name in inner if name not in NOT_OURS | built and not name.endswith("_cache")]
         yield from (Path(folder) / name for name in names)
 

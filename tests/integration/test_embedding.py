@@ -175,6 +175,29 @@ def test_links_of_the_jobs_page_lead_to_its_files_and_graphql_behind_any_prefix(
     assert answer.json() == {"data": {"__typename": "Query"}}
 
 
+@pytest.mark.parametrize(
+    ("proxy", "path"),
+    [
+        *product((Proxy(), Proxy("/stripped"), Proxy("/kept", "/kept", "/kept")), PATHS),
+        *product([Proxy("/stripped", "/stripped")], ["/jobs", "/jobs/"]),
+    ],
+    ids=str,
+)
+def test_links_lead_to_the_console_and_from_there_to_the_jobs_page_and_graphql_behind_any_prefix(
+    parts: tuple[Onward, FastAPI], client: TestClient, proxy: Proxy, path: str
+) -> None:
+    behind = TestClient(parts[1], root_path=proxy.root_path) if proxy.root_path else client
+    start = httpx2.URL(f"http://h{proxy.public}{path}")
+    here = start.join(links_of(behind.get(proxy.seen + path).text)["console"])
+    assert here.path == f"{proxy.public}{path.rstrip('/')}/console"
+    page = behind.get(proxy.seen + here.path.removeprefix(proxy.public))
+    assert page.text.count("<title>Console") == 1
+    links = {name: here.join(link) for name, link in links_of(page.text).items()}
+    assert links["data-graphql"].path == proxy.public + PATHS[path]
+    assert links["jobs"].path == f"{proxy.public}{path.rstrip('/')}/"
+    assert behind.get(proxy.seen + links["icon"].path.removeprefix(proxy.public)).status_code == 200
+
+
 def test_a_jobs_page_uses_the_graphql_that_it_is_given(client: TestClient) -> None:
     assert links_of(client.get("/elsewhere").text)["graphql"] == "/api/graphql"
 
@@ -189,7 +212,14 @@ def test_the_links_of_the_explorer_lead_to_its_files_and_to_the_jobs_page(client
 
 
 def links_of(page: str) -> dict[str, str]:
-    marks = {"graphql": 'id="graphql" href="', "script": '<script type="module" src="', "jobs": 'data-jobs="'}
+    marks = {
+        "graphql": 'id="graphql" href="',
+        "data-graphql": 'data-graphql="',
+        "script": '<script type="module" src="',
+        "jobs": 'data-jobs="',
+        "icon": 'data-icon="',
+        "console": '<nav aria-label="Elsewhere">\n    <a href="',
+    }
     return {name: page.partition(mark)[2].partition('"')[0] for name, mark in marks.items() if mark in page}
 
 

@@ -25,6 +25,7 @@ from onward.web import pages
 
 TRY_AGAIN_LATER = 1013  # as a process that ends is not running, too, clients do not give up
 FORWARDED = frozenset({b"forwarded", b"x-forwarded-for"})
+CONSOLE = "console"  # its path below the mount of the pages
 TEST_CLIENT = "testclient"  # the address that Starlette's gives itself
 NOT_RUNNING = (
     "Onward is not running: create the application with lifespan=onward.lifespan, or enter"
@@ -150,7 +151,7 @@ def graphql_app(view: ASGIApp) -> ASGIApp:
 
 
 def pages_app(graphql: Callable[[Request], tuple[str, Collection[str]] | None], signal: Answer) -> ASGIApp:
-    """Return the jobs page, with its files in `static/` and the addresses of signals in `signal/`.
+    """Return the jobs page and the console, with their files in `static/` and the addresses of signals in `signal/`.
 
     `graphql` gives the address of its GraphQL and the forms that fit it; None if there is none.
     """
@@ -160,17 +161,23 @@ def pages_app(graphql: Callable[[Request], tuple[str, Collection[str]] | None], 
         below = path_below(scope)
         if scope["type"] == "http" and below.startswith("/signal/"):
             await (await _signalled(signal, Request(scope, receive), below))(scope, receive, send)
-        elif scope["type"] == "websocket" or below.strip("/"):
+        elif scope["type"] == "websocket" or below.strip("/") not in ("", CONSOLE):
             await file(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD"):
             await PlainTextResponse("Method Not Allowed", 405, headers={"Allow": "GET, HEAD"})(scope, receive, send)
-        elif (found := graphql(request := Request(scope, receive))) is None:
+        elif (found := graphql(request := Request(_at_mount(scope), receive))) is None:
             await Refusal(503, "UNAVAILABLE", NO_GRAPHQL)(scope, receive, send)
         else:
             address, forms = found
-            await show(address, base_of(request), forms)(scope, receive, send)
+            shown = pages.console(address) if below.strip("/") else show(address, base_of(request), forms)
+            await shown(scope, receive, send)
 
     return answer
+
+
+def _at_mount(scope: Scope) -> Scope:
+    """Return the scope with the folder of the page's address as its path: links hold from there, too."""
+    return {**scope, "path": str(scope["path"]).removesuffix(CONSOLE)}
 
 
 async def _signalled(signal: Answer, request: Request, below: str) -> Response:

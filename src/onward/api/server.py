@@ -109,11 +109,11 @@ def run(settings: Settings, bound: socket.socket) -> None:
     except SchemaError as error:
         raise SettingsError(f"gql.modules: {error}") from error
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    explorer = explorer_build(settings)
+    builds = bundle_builds(settings)
     # The lifespan is entered below, so that an error at the start is reported in one line.
     config = configured(app, settings, lifespan="off")
 
-    server = Server(config, settings, bound, explorer)
+    server = Server(config, settings, bound, builds)
 
     async def serve() -> None:
         async with app.router.lifespan_context(app):
@@ -124,8 +124,8 @@ def run(settings: Settings, bound: socket.socket) -> None:
         runner.run(serve())
 
 
-def explorer_build(settings: Settings) -> subprocess.Popen[bytes] | None:
-    """Begin the build of the explorer, which ends with this process; None in production, or if it is built."""
+def bundle_builds(settings: Settings) -> subprocess.Popen[bytes] | None:
+    """Begin to build the console and the explorer, which ends with this process; None in production, or if built."""
     return None if settings.environment == "production" else build.build_in_background()
 
 
@@ -159,21 +159,21 @@ class Server(uvicorn.Server):
     """Uvicorn's server; at a signal it drains the jobs before it closes open connections."""
 
     def __init__(
-        self, config: uvicorn.Config, settings: Settings, bound: socket.socket, explorer: subprocess.Popen[bytes] | None
+        self, config: uvicorn.Config, settings: Settings, bound: socket.socket, builds: subprocess.Popen[bytes] | None
     ) -> None:
         super().__init__(config)
         self._settings = settings
         self._bound = bound
-        self._explorer = explorer
+        self._builds = builds
         self._exit_requested = asyncio.Event()
         children.shield(self._descriptors)
         children.default_signals_in_forks()
 
     def _descriptors(self) -> Iterator[int]:
-        """The listening socket, the accepted connections, and the pipe whose end stops the explorer's build."""
+        """The listening socket, the accepted connections, and the pipe whose end stops the builds."""
         yield self._bound.fileno()
-        if self._explorer is not None and self._explorer.stdin is not None:
-            yield self._explorer.stdin.fileno()
+        if self._builds is not None and self._builds.stdin is not None:
+            yield self._builds.stdin.fileno()
         for connection in self.server_state.connections:
             transport: Any = connection.transport
             accepted = None if transport is None else transport.get_extra_info("socket")
@@ -186,8 +186,8 @@ class Server(uvicorn.Server):
         address = url(self._bound)
         log.info("serving", page=f"{address}/", graphql=f"{address}/graphql", backend=self._settings.backend)
         _notify_systemd()
-        if self._explorer is not None:
-            log.info("building the explorer from npm packages, once; it takes a minute or two")
+        if self._builds is not None:
+            log.info("building the console and the explorer from npm packages, once; it takes a minute or two")
 
     async def main_loop(self) -> None:
         while not await self.on_tick(0):

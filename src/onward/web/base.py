@@ -6,4 +6,4 @@ class WebError(Exception):
 
 
 class BuildFailed(WebError):
-    """The explorer could not be built; the message names the step and the reason."""
+    """A bundle could not be built; the message names the step and the reason."""

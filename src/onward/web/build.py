@@ -1,11 +1,11 @@
-"""Builds the explorer: GraphiQL from npm packages, by vite, into `static/explorer/`.
+"""Builds the bundles of npm packages, by vite: the console into `static/console/`, GraphiQL into `static/explorer/`.
 
 Each build has a folder of its own, named by a stamp of its sources, and `current.json` says which one is shown. That
 file is replaced in one step, so a page never sees half a build, and a page that is open keeps its files. The standard
-library alone is needed. From a shell: `python -m onward.web.build`.
+library alone is needed. From a shell: `python -m onward.web.build`, or with the name of one of them.
 
-Sources of the explorer are in a clone and in an sdist. A wheel holds the finished build in their place, so an installed
-package builds nothing.
+Their sources are in a clone and in an sdist. A wheel holds the finished builds in their place, so an installed package
+builds nothing.
 """
 
 import contextlib
@@ -26,9 +26,8 @@ from pathlib import Path
 from onward.web.base import BuildFailed
 
 HERE = Path(__file__).resolve().parent
-SOURCES = HERE / "explorer"
-SHARED = HERE / "static" / "shared"
-OUTPUT = HERE / "static" / "explorer"
+STATIC = HERE / "static"
+NAMED = ("package.json", "package-lock.json", ".npmrc", "vite.config.js", "index.html", "tsconfig.json")
 TIMEOUT_S = 900.0
 KILL_AFTER_S = 5.0  # for npm to end, and for the packages to be removed
 _ended = threading.Event()  # in a build's own process: the server that wanted it is no more
@@ -48,86 +47,147 @@ def available() -> bool:
     return shutil.which("npm") is not None and shutil.which("node") is not None
 
 
-def has_sources() -> bool:
-    """True if the explorer's sources are here, as they are in a clone; an installed package has none."""
-    return (SOURCES / "package.json").is_file()
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The files of a page: sources in the folder of its name, builds in the folder of that name in `static/`."""
 
+    name: str
+    options: tuple[str, ...] = ()  # for `npm ci`
+    further: str = ""  # a folder in `static/` that its sources import from
 
-def current() -> Built | None:
-    """Return the published build, or None before the first one."""
-    try:
-        manifest = json.loads((OUTPUT / "current.json").read_text("utf-8"))
-        built = Built(manifest["stamp"], manifest["script"], tuple(manifest["styles"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return built if (HERE / "static" / built.script).is_file() else None
+    @property
+    def sources(self) -> Path:
+        return HERE / self.name
 
+    @property
+    def output(self) -> Path:
+        return STATIC / self.name
 
-def running() -> bool:
-    """True if a build is running, here or in another process."""
-    try:
-        with (OUTPUT / ".lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # no build has started yet
-        return False
-    return False
+    def has_sources(self) -> bool:
+        """True if the sources are here, as they are in a clone; an installed package has none."""
+        return (self.sources / "package.json").is_file()
 
-
-def needed() -> bool:
-    """True if there is no build, or its sources have changed since."""
-    built = current()
-    return built is None or built.stamp != stamp()
-
-
-def stamp() -> str:
-    """Return a digest of all sources of the build; the lock names every package by its own digest."""
-    digest = hashlib.sha256()
-    named = (SOURCES / name for name in ("package.json", "package-lock.json", ".npmrc", "vite.config.js", "index.html"))
-    for path in (*named, *sorted((SOURCES / "src").rglob("*")), *sorted(SHARED.rglob("*"))):
-        if path.is_file():
-            digest.update(path.relative_to(HERE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
-def build() -> None:
-    """Build the explorer and publish it; a second concurrent build waits for the first. Raises BuildFailed."""
-    if not has_sources():
-        raise BuildFailed("this installation holds no sources to build from; install a wheel, which brings it built")
-    with _alone():
-        if not needed():
-            return
-        if not available():
-            raise BuildFailed(
-                "npm was not found: install Node.js 18 or newer with npm, then run: python -m onward.web.build"
-            )
-        made = stamp()
-        modules = SOURCES / "node_modules"
-        kept = modules.exists()
+    def current(self) -> Built | None:
+        """Return the published build, or None before the first one."""
         try:
-            _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-            _run("node", "node_modules/vite/bin/vite.js", "build", "--outDir", str(OUTPUT / made), "--emptyOutDir")
-        finally:
-            if not kept:  # 240 MB that nothing reads once the bundle exists
-                shutil.rmtree(modules, ignore_errors=True)
-        _publish(made)
+            manifest = json.loads((self.output / "current.json").read_text("utf-8"))
+            built = Built(manifest["stamp"], manifest["script"], tuple(manifest["styles"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return built if (STATIC / built.script).is_file() else None
+
+    def running(self) -> bool:
+        """True if a build is running, here or in another process."""
+        try:
+            with (self.output / ".lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # no build has started yet
+            return False
+        return False
+
+    def needed(self) -> bool:
+        """True if there is no build, or its sources have changed since."""
+        built = self.current()
+        return built is None or built.stamp != self.stamp()
+
+    def stamp(self) -> str:
+        """Return a digest of all sources of the build; the lock names every package by its own digest."""
+        digest = hashlib.sha256()
+        folders = [self.sources / "src", *([STATIC / self.further] if self.further else [])]
+        inside = (path for folder in folders for path in sorted(folder.rglob("*")))
+        for path in (*(self.sources / name for name in NAMED), *inside):
+            if path.is_file():
+                digest.update(path.relative_to(HERE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        return digest.hexdigest()[:16]
+
+    def build(self) -> None:
+        """Build and publish it; a second concurrent build waits for the first. Raises BuildFailed."""
+        if not self.has_sources():
+            raise BuildFailed(
+                "this installation holds no sources to build from; install a wheel, which brings it built"
+            )
+        with self._alone():
+            if not self.needed():
+                return
+            if not available():
+                raise BuildFailed(
+                    "npm was not found: install Node.js 18 or newer with npm, then run: python -m onward.web.build"
+                )
+            made = self.stamp()
+            modules = self.sources / "node_modules"
+            kept = modules.exists()
+            try:
+                options = () if kept else self.options  # whoever has packages there works on the sources
+                self._run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", *options)
+                vite = "node_modules/vite/bin/vite.js"
+                self._run("node", vite, "build", "--outDir", str(self.output / made), "--emptyOutDir")
+            finally:
+                if not kept:  # the explorer's are 240 MB, which nothing reads once the bundle exists
+                    shutil.rmtree(modules, ignore_errors=True)
+            self._publish(made)
+
+    def _run(self, *command: str) -> None:
+        if _ended.is_set():
+            raise BuildFailed("the server that wanted the build has ended")
+        try:
+            done = subprocess.run(  # noqa: S603 - fixed words, except the folders of this package
+                command, cwd=self.sources, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise BuildFailed(f"`{' '.join(command[:2])}` did not end within {TIMEOUT_S:.0f} s") from error
+        except OSError as error:
+            raise BuildFailed(f"`{command[0]}` could not be started: {error.strerror}") from error
+        if done.returncode != 0:
+            lines = (done.stderr or done.stdout).splitlines()
+            output = [line for line in lines if line not in {"", "npm error"} and "warn" not in line]
+            raise BuildFailed(f"`{' '.join(command[:2])}` ended with {done.returncode}:\n" + "\n".join(output[:12]))
+
+    def _publish(self, made: str) -> None:
+        manifest = json.loads((self.output / made / "manifest.json").read_text("utf-8"))
+        entry = next(part for part in manifest.values() if part.get("isEntry"))
+        below = f"{self.name}/{made}/"
+        shown = {
+            "stamp": made,
+            "script": below + entry["file"],
+            "styles": [below + style for style in entry.get("css", [])],
+        }
+        before = self.current()
+        aside = self.output / f".current-{os.getpid()}.json"
+        aside.write_text(json.dumps(shown), "utf-8")
+        aside.replace(self.output / "current.json")
+        for old in self.output.iterdir():
+            if old.is_dir() and old.name not in {made, before.stamp if before else made}:
+                shutil.rmtree(old, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        self.output.mkdir(parents=True, exist_ok=True)
+        with (self.output / ".lock").open("w") as lock:  # the kernel gives it back, however the holder ends
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+CONSOLE = Bundle("console", options=("--omit=dev",))
+EXPLORER = Bundle("explorer", further="shared")
+BUNDLES = (CONSOLE, EXPLORER)  # the one that takes seconds first
 
 
 def build_in_background() -> subprocess.Popen[bytes] | None:
-    """Start a build in a process that ends with this one and writes to `static/explorer/build.log`.
+    """Start the builds in a process that ends with this one and writes to `static/build.log`.
 
-    None where nothing is to do, or nothing can be: in a folder that is not to be written the page takes the CDN.
+    None where nothing is to do, or nothing can be: in a folder that is not to be written the pages do without.
     """
-    if not has_sources() or not available() or not needed() or running():
+    wanted = [one.name for one in BUNDLES if one.has_sources() and one.needed() and not one.running()]
+    if not wanted or not available():
         return None
     try:
-        OUTPUT.mkdir(parents=True, exist_ok=True)
-        log = (OUTPUT / "build.log").open("wb")
+        log = (STATIC / "build.log").open("wb")
     except OSError:
         return None
     with log:
-        command = [sys.executable, "-P", "-m", "onward.web.build", "--gently"]
+        command = [sys.executable, "-P", "-m", "onward.web.build", "--gently", *wanted]
         # Its standard input ends with this process, however that ends; a session of its own can be ended as one.
         return subprocess.Popen(  # noqa: S603
             command, cwd=HERE.parent, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
@@ -146,49 +206,6 @@ def _end_with_parent() -> None:
 
     signal.signal(signal.SIGTERM, lambda *_: _ended.set())
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _run(*command: str) -> None:
-    if _ended.is_set():
-        raise BuildFailed("the server that wanted the build has ended")
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed words, except the folders of this package
-            command, cwd=SOURCES, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BuildFailed(f"`{' '.join(command[:2])}` did not end within {TIMEOUT_S:.0f} s") from error
-    except OSError as error:
-        raise BuildFailed(f"`{command[0]}` could not be started: {error.strerror}") from error
-    if done.returncode != 0:
-        lines = (done.stderr or done.stdout).splitlines()
-        output = [line for line in lines if line not in {"", "npm error"} and "warn" not in line]
-        raise BuildFailed(f"`{' '.join(command[:2])}` ended with {done.returncode}:\n" + "\n".join(output[:12]))
-
-
-def _publish(made: str) -> None:
-    manifest = json.loads((OUTPUT / made / "manifest.json").read_text("utf-8"))
-    entry = next(part for part in manifest.values() if part.get("isEntry"))
-    below = f"explorer/{made}/"
-    shown = {
-        "stamp": made,
-        "script": below + entry["file"],
-        "styles": [below + style for style in entry.get("css", [])],
-    }
-    before = current()
-    aside = OUTPUT / f".current-{os.getpid()}.json"
-    aside.write_text(json.dumps(shown), "utf-8")
-    aside.replace(OUTPUT / "current.json")
-    for old in OUTPUT.iterdir():
-        if old.is_dir() and old.name not in {made, before.stamp if before else made}:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    with (OUTPUT / ".lock").open("w") as lock:  # the kernel gives it back, however the holder ends
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager
@@ -215,18 +232,22 @@ def _time_shown() -> Iterator[None]:
 
 
 def main(arguments: list[str]) -> int:
-    """Build the explorer; return 0, or 1 with the reason on stderr."""
+    """Build the bundles with these names, or all; return 0, or 1 with the reasons on stderr."""
     if "--gently" in arguments:
         os.nice(10)  # beside a server that answers people
         _end_with_parent()
-    try:
-        with _time_shown():
-            build()
-    except BuildFailed as error:
-        sys.stderr.write(f"onward.web.build: {error}\n")
-        return 1
-    sys.stdout.write("onward.web.build: the explorer is ready\n")
-    return 0
+    named = [one for one in BUNDLES if one.name in arguments]
+    failed = 0
+    for bundle in named or BUNDLES:
+        try:
+            with _time_shown():
+                bundle.build()
+        except BuildFailed as error:
+            sys.stderr.write(f"onward.web.build: the {bundle.name}: {error}\n")
+            failed = 1
+        else:
+            sys.stdout.write(f"onward.web.build: the {bundle.name} is ready\n")
+    return failed
 
 
 if __name__ == "__main__":

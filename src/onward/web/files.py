@@ -21,7 +21,7 @@ TYPES: Mapping[str, str] = {
     ".ttf": "font/ttf",
     ".woff2": "font/woff2",
 }
-IMMUTABLE = re.compile(r"/explorer/[0-9a-f]{16}/assets/")  # a digest is in each name below
+IMMUTABLE = re.compile(r"/(console|explorer)/[0-9a-f]{16}/assets/")  # a digest is in each name below
 
 
 class Files(StaticFiles):

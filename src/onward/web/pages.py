@@ -1,4 +1,4 @@
-"""The pages: `/` shows jobs, a browser's GET of `/graphql` the explorer, `/static/` has their files.
+"""The pages: `/` shows jobs, `/console` the console, a browser's GET of `/graphql` the explorer; `/static/` has files.
 
 Inside another application they stand elsewhere. Every link is relative to the page's address: `base` is the link to the
 path that the page's files are below, and the pages know each other's addresses as links, too.
@@ -18,6 +18,7 @@ from onward.web import build, cdn, policy
 from onward.web.files import Files
 
 HERE = Path(__file__).resolve().parent
+CONSOLE_LINK = 'href="console"'  # of the jobs page
 GRAPHQL_LINK = 'href="graphql"'  # of the jobs page; its scripts read the address from this link
 FORMS = MappingProxyType(
     {
@@ -28,6 +29,12 @@ FORMS = MappingProxyType(
 )
 """The mutations that the jobs page has forms for, each with the input that its form sends."""
 PRIVATE = {**policy.COMMON, "Cache-Control": "no-store"}  # of answers at a signal's address
+BUILDING = "It is being built from npm packages, once; it appears here in a moment."
+UNBUILT = (
+    "It is not built here. Install Node.js 18 or newer with npm, and run"
+    " <code>python -m onward.web.build console</code>. An installed package brings it built."
+)
+INSTEAD = '<p>Meanwhile, <a href="./">the jobs page</a> shows the jobs.</p>'
 NO_SCRIPT = (
     "<noscript><p>The form needs JavaScript. Without it, POST the answer as JSON to this address.</p></noscript>"
 )
@@ -35,13 +42,20 @@ OFFERED = 'data-mutations=""'  # of the jobs page: the forms that fit the schema
 
 
 def routes(forms: Collection[str]) -> list[BaseRoute]:
-    """The jobs page at `/`, with these of its forms, and the files of both pages below `/static/`."""
+    """The jobs page at `/`, with these of its forms, the console, and the files of all pages below `/static/`."""
     show = jobs_page()
 
     async def jobs(_request: Request) -> Response:
         return show("graphql", "", forms)
 
-    return [Route("/", jobs, methods=["GET"], name="jobs"), Mount("/static", files(), name="static")]
+    async def operators(_request: Request) -> Response:
+        return console("graphql")
+
+    return [
+        Route("/", jobs, methods=["GET"], name="jobs"),
+        Route("/console", operators, methods=["GET"], name="console"),
+        Mount("/static", files(), name="static"),
+    ]
 
 
 def fitting_forms(check: Callable[[str], str | None]) -> Collection[str]:
@@ -56,7 +70,7 @@ def _document_of(name: str, sent: str) -> str:
 
 
 def files() -> Files:
-    """Return the files of both pages, as an application."""
+    """Return the files of all pages, as an application."""
     return Files(directory=HERE / "static")
 
 
@@ -69,7 +83,9 @@ def jobs_page() -> Callable[[str, str, Collection[str]], Response]:
     headers = {**policy.COMMON, "Content-Security-Policy": policy.JOBS, "Cache-Control": "no-cache"}
 
     def show(graphql: str, base: str, forms: Collection[str]) -> Response:
-        html = page.replace('="static/', f'="{escape(base)}static/')
+        html = page.replace('="static/', f'="{escape(base)}static/').replace(
+            CONSOLE_LINK, f'href="{escape(base)}console"'
+        )
         html = html.replace(OFFERED, f'data-mutations="{" ".join(name for name in FORMS if name in forms)}"')
         return HTMLResponse(html.replace(GRAPHQL_LINK, f'href="{escape(graphql)}"'), headers=headers)
 
@@ -101,9 +117,26 @@ def answer(name: str, words: str, status: int, *, schema: object = None) -> Resp
     return HTMLResponse(html, status, headers={**PRIVATE, "Content-Security-Policy": policy.JOBS})
 
 
+def console(graphql: str) -> Response:
+    """Serve the console, beside the jobs page, for the GraphQL at this address."""
+    built = build.CONSOLE.current()
+    building = built is None and build.CONSOLE.running()
+    if built is not None:
+        head, shown = _loading(built, "static"), '<p class="waiting">Loading the console…</p>'
+    else:
+        head = '<link rel="stylesheet" href="static/jobs/base.css">\n'
+        head += '<meta http-equiv="refresh" content="3">\n' if building else ""
+        shown = f'<main class="card"><h1>Console</h1><p>{BUILDING if building else UNBUILT}</p>{INSTEAD}</main>'
+    links = f'data-graphql="{escape(graphql)}" data-jobs="./" data-icon="static/shared/icon.svg"'
+    script = "<noscript><p>The console needs JavaScript. In a terminal: <code>onward jobs list</code>.</p></noscript>"
+    html = _html("Console", "static", head, f'<div id="console" {links}>{shown}</div>\n{script}')
+    headers = {**policy.COMMON, "Content-Security-Policy": policy.JOBS, "Cache-Control": "no-cache"}
+    return HTMLResponse(html, headers=headers)
+
+
 def explorer(_request: Request, *, base: str = "", jobs: str = "./") -> Response:
     """Serve GraphiQL, which links to `jobs`: the build of this server, or a public CDN's before there is one."""
-    built = build.current()
+    built = build.EXPLORER.current()
     html, allowed = _built(built, base, jobs) if built else _from_cdn(base, jobs)
     headers = {**policy.COMMON, "Content-Security-Policy": allowed, "Cache-Control": "no-store", "Vary": "Accept"}
     return HTMLResponse(html, headers=headers)
@@ -111,9 +144,12 @@ def explorer(_request: Request, *, base: str = "", jobs: str = "./") -> Response
 
 def _built(built: build.Built, base: str, jobs: str) -> tuple[str, str]:
     static = f"{escape(base)}static"
+    return _document(_loading(built, static), "Loading the explorer…", static, jobs), policy.explorer()
+
+
+def _loading(built: build.Built, static: str) -> str:
     styles = "".join(f'<link rel="stylesheet" href="{static}/{escape(style)}">\n' for style in built.styles)
-    script = f'<script type="module" src="{static}/{escape(built.script)}"></script>\n'
-    return _document(styles + script, "Loading the explorer…", static, jobs), policy.explorer()
+    return styles + f'<script type="module" src="{static}/{escape(built.script)}"></script>\n'
 
 
 def _from_cdn(base: str = "", jobs: str = "./") -> tuple[str, str]:
@@ -129,25 +165,29 @@ def _from_cdn(base: str = "", jobs: str = "./") -> tuple[str, str]:
     allowed = policy.explorer(
         scripts=tuple(file.url for file in cdn.SCRIPTS), styles=tuple(file.url for file in cdn.STYLES)
     )
-    return _document(head, words, static, jobs, building=build.running()), allowed
+    return _document(head, words, static, jobs, building=build.EXPLORER.running()), allowed
 
 
 def _document(head: str, words: str, static: str, jobs: str, *, building: bool = False) -> str:
     shown = f'data-jobs="{escape(jobs)}" data-building="{"yes" if building else "no"}"'
+    body = f"""<div id="explorer" {shown}><p class="waiting">{words}</p></div>
+<noscript><p class="waiting">The explorer needs JavaScript. The schema: POST an introspection query to this address,
+or run <code>onward schema</code>.</p></noscript>"""
+    return _html("Explorer", static, f'<link rel="stylesheet" href="{static}/shared/explorer.css">\n{head}', body)
+
+
+def _html(title: str, static: str, head: str, body: str) -> str:
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>Explorer - Onward</title>
+<title>{title} - Onward</title>
 <link rel="icon" href="{static}/shared/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="{static}/shared/explorer.css">
 {head}</head>
 <body>
-<div id="explorer" {shown}><p class="waiting">{words}</p></div>
-<noscript><p class="waiting">The explorer needs JavaScript. The schema: POST an introspection query to this address,
-or run <code>onward schema</code>.</p></noscript>
+{body}
 </body>
 </html>
 """

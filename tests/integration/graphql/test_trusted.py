@@ -110,9 +110,10 @@ async def test_over_a_socket_an_unknown_document_is_an_error_and_the_socket_stay
             assert (await c.receive())["payload"] == ROLES
 
 
-async def test_the_jobs_page_is_answered(api: Api) -> None:
-    texts = documents.documents()
-    assert len(texts) >= 10
+@pytest.mark.parametrize(("texts", "least"), [(documents.of_jobs_page(), 10), (documents.of_console(), 2)])
+async def test_the_pages_are_answered(api: Api, texts: tuple[str, ...], least: int) -> None:
+    assert len(texts) >= least
+    assert set(texts) <= set(documents.documents())
     for text in texts:
         assert "DOCUMENT_NOT_TRUSTED" not in (await api.post({"query": text})).text
 
@@ -125,13 +126,28 @@ def test_the_documents_of_the_jobs_page_are_those_that_a_browser_sees() -> None:
         pytest.skip("needs node (Debian: apt-get install nodejs)")
     code = f"import('{documents.QUERIES.as_uri()}').then(m => console.log(JSON.stringify(Object.values(m))))"
     output = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
-    assert set(json.loads(output.stdout)) == set(documents.documents())
+    assert set(json.loads(output.stdout)) == set(documents.of_jobs_page())
     used = set(re.findall(r"export const (\w+)", documents.QUERIES.read_text("utf-8")))
-    assert len(used) == len(documents.documents())
+    assert len(used) == len(documents.of_jobs_page())
     scripts = [path for path in documents.QUERIES.parent.glob("*.js") if path != documents.QUERIES]
     assert scripts
     assert not [
         path.name for path in scripts if re.search(r"`\s*(query|mutation|subscription)\b", path.read_text("utf-8"))
+    ]
+
+
+def test_the_documents_of_the_console_are_those_that_a_browser_sends() -> None:
+    """No other documents are in its sources: `askText` alone sends what is made from introspection."""
+    sources = documents.HERE / "console" / "src"
+    texts = [
+        json.loads(text)
+        for path in sources.glob("generated/*.ts")
+        for text in re.findall(r'^  text: (".*"),$', path.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert sorted(texts) == sorted(documents.of_console())
+    scripts = [path for path in sources.rglob("*.ts*") if path.parent.name != "generated"]
+    assert not [
+        path.name for path in scripts if re.search(r"[`']\s*(query|mutation|subscription)\b", path.read_text("utf-8"))
     ]
 
 

@@ -24,10 +24,11 @@ class Package:
 
 
 @pytest.fixture(scope="session")
-def explorer() -> None:
-    """Build the explorer, as the package needs it."""
+def bundles() -> None:
+    """Build the console and the explorer, as the package needs them."""
     try:
-        build.build()
+        for bundle in build.BUNDLES:
+            bundle.build()
     except BuildFailed as error:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
@@ -35,7 +36,7 @@ def explorer() -> None:
 
 
 @pytest.fixture(scope="session")
-def package(explorer: None, tmp_path_factory: pytest.TempPathFactory) -> Package:
+def package(bundles: None, tmp_path_factory: pytest.TempPathFactory) -> Package:
     """Build the sdist and the wheel of this tree."""
     folder = tmp_path_factory.mktemp("package")
     hatchling(ROOT, "-d", str(folder))

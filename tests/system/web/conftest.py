@@ -1,5 +1,6 @@
 """A real server, a real browser, and a record of blocked requests and errors."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 from urllib.request import urlopen
 
 import pytest
@@ -49,7 +51,7 @@ class Watched:
     complaints: list[str] = field(default_factory=list)
 
 
-def missing(words: str) -> None:
+def missing(words: str) -> NoReturn:
     """Skip the test for a missing program; fail it under CI=true."""
     if os.environ.get("CI") == "true":
         pytest.fail(words)
@@ -87,14 +89,42 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def explorer_built() -> None:
     """Build the explorer, unless it is built."""
-    if not build.needed():
+    built(build.EXPLORER)
+
+
+@pytest.fixture(scope="session")
+def console_built() -> None:
+    """Build the console, unless it is built."""
+    built(build.CONSOLE)
+
+
+def built(bundle: build.Bundle) -> None:
+    if not bundle.needed():
         return
     if not build.available():
         missing("needs npm: apt-get install nodejs npm")
     try:
-        build.build()
+        bundle.build()
     except BuildFailed as error:
         missing(f"needs the npm registry: {error}")
+
+
+@pytest.fixture(scope="session")
+def console_packages(console_built: None) -> Path:
+    """Install the packages that work on the console needs, unless they are there; return their folder."""
+    sources = build.CONSOLE.sources
+    modules, npm = sources / "node_modules", shutil.which("npm")
+    if npm is None:
+        missing("needs npm: apt-get install nodejs npm")
+    with (sources / "package-lock.json").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process waits here, then finds the work done
+        mark = modules / ".bin" / "tsc"
+        if not mark.exists() or mark.stat().st_mtime < os.fstat(lock.fileno()).st_mtime:
+            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            done = subprocess.run(command, cwd=sources, capture_output=True, text=True, timeout=300, check=False)
+            if done.returncode:
+                missing(f"needs the packages of the console: {done.stderr[-500:]}")
+    return modules
 
 
 def chromium() -> str | None:

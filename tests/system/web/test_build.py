@@ -1,4 +1,4 @@
-"""The explorer's build, with an npm and a vite of the test's own: real processes, a real folder, no network."""
+"""The builds, with an npm and a vite of the test's own: real processes, a real folder, no network."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from onward.api.server import explorer_build
+from onward.api.server import bundle_builds
 from onward.config.settings import load
 from onward.web import build
 from tests import application
@@ -30,9 +30,10 @@ echo '{"index.html": {"file": "assets/index-1.js", "isEntry": true, "css": []}}'
 
 
 class Workshop:
-    """A copy of the package, with programs that note when they are called."""
+    """A copy of the package, with programs that note when they are called, for the builds of one bundle."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bundle: str) -> None:
+        self.bundle = bundle
         self.package = folder / "onward" / "web"
         self.record = folder / "record"
         self.record.touch()
@@ -40,7 +41,7 @@ class Workshop:
         shutil.copytree(
             PACKAGE / "web",
             self.package,
-            ignore=shutil.ignore_patterns("node_modules", "__pycache__", "assets", "current.json"),
+            ignore=shutil.ignore_patterns("node_modules", "__pycache__", "assets", "current.json", "build.log"),
         )
         shutil.copy(PACKAGE / "__init__.py", self.package.parent)
         self.programs.mkdir()
@@ -49,10 +50,10 @@ class Workshop:
             (self.programs / name).chmod(0o755)
 
     def start(self, **environment: str) -> "subprocess.Popen[str]":
-        """Start `python -m onward.web.build`."""
+        """Start `python -m onward.web.build` for the bundle."""
         variables = {"PATH": f"{self.programs}:/usr/bin:/bin", "RECORD": str(self.record), **environment}
         return subprocess.Popen(
-            [sys.executable, "-m", "onward.web.build"],
+            [sys.executable, "-m", "onward.web.build", self.bundle],
             cwd=self.package.parent.parent,
             env={**os.environ, **variables},
             stdout=subprocess.PIPE,
@@ -68,24 +69,28 @@ class Workshop:
 
     @property
     def shown(self) -> dict[str, str] | None:
-        file = self.package / "static" / "explorer" / "current.json"
+        file = self.package / "static" / self.bundle / "current.json"
         return json.loads(file.read_text()) if file.exists() else None
+
+    @property
+    def sources(self) -> Path:
+        return self.package / self.bundle
 
     @property
     def calls(self) -> list[str]:
         return [line.split()[0] for line in self.record.read_text().splitlines()]
 
 
-@pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    return Workshop(tmp_path)
+@pytest.fixture(params=[bundle.name for bundle in build.BUNDLES])
+def workshop(request: pytest.FixtureRequest, tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path, request.param)
 
 
 def test_a_build_is_shown_and_leaves_no_packages_behind(workshop: Workshop) -> None:
     assert workshop.run() == (0, "")
     assert workshop.shown is not None
     assert (workshop.package / "static" / workshop.shown["script"]).read_text() == "built\n"
-    assert not (workshop.package / "explorer" / "node_modules").exists()
+    assert not (workshop.sources / "node_modules").exists()
     assert "--ignore-scripts" in workshop.record.read_text()
 
 
@@ -102,16 +107,36 @@ def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(workshop: W
     workshop.run()
     assert workshop.calls == ["npm", "node"]
     before = workshop.shown
+    (workshop.sources / "src" / "further.js").write_text("export const tabs = [];\n")
+    workshop.run()
+    assert workshop.calls == ["npm", "node"] * 2
+    assert workshop.shown != before
+
+
+def test_the_explorer_is_built_again_when_the_operations_of_its_tabs_change(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path, "explorer")
+    workshop.run()
+    before = workshop.shown
     (workshop.package / "static" / "shared" / "operations.js").write_text("export const tabs = [];\n")
     workshop.run()
     assert workshop.calls == ["npm", "node"] * 2
     assert workshop.shown != before
 
 
+def test_without_a_name_all_are_built_and_one_that_fails_stops_no_other(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path, "")
+    (workshop.programs / "npm").write_text(NPM.replace('test -z "$NPM_FAILS"', 'test "${PWD##*/}" != console'))
+    code, words = workshop.run()
+    assert code == 1
+    assert "the console: `npm ci` ended with 1" in words
+    assert (workshop.package / "static" / "explorer" / "current.json").exists()
+    assert not (workshop.package / "static" / "console" / "current.json").exists()
+
+
 def test_a_failed_build_gives_its_reason_and_keeps_the_old_one(workshop: Workshop) -> None:
     workshop.run()
     before = workshop.shown
-    (workshop.package / "explorer" / "src" / "explorer.css").write_text("")
+    (workshop.sources / "src" / "further.js").write_text("")
     code, words = workshop.run(NPM_FAILS="yes")
     assert code == 1
     assert "npm error code EXAMPLE" in words
@@ -128,8 +153,8 @@ def test_without_npm_it_says_what_to_install(workshop: Workshop) -> None:
 
 def test_on_a_read_only_file_system_no_build_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server starts without it. A file in the folder's place refuses root as well."""
-    (tmp_path / "explorer").touch()
-    monkeypatch.setattr(build, "OUTPUT", tmp_path / "explorer")
+    (tmp_path / "static").touch()
+    monkeypatch.setattr(build, "STATIC", tmp_path / "static")
     monkeypatch.setattr(build, "available", lambda: True)
     assert build.build_in_background() is None
 
@@ -152,23 +177,25 @@ def test_a_build_ends_with_its_server(workshop: Workshop) -> None:
         finally:
             server.kill()
     wait_until(lambda: not command_line(npm))
-    wait_until(lambda: not (workshop.package / "explorer" / "node_modules").exists())
+    wait_until(lambda: not (workshop.sources / "node_modules").exists())
     assert workshop.shown is None
 
 
 def test_a_server_in_production_builds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Production has no explorer."""
-    monkeypatch.setattr(build, "OUTPUT", tmp_path / "explorer")
+    """Production has no explorer, and a package brings the console."""
+    static = tmp_path / "static"
+    static.mkdir()
+    monkeypatch.setattr(build, "STATIC", static)
     monkeypatch.setattr(build, "available", lambda: True)
     application.write(tmp_path, 'environment = "production"\n[auth]\nallow_public = true\n')
-    assert build.needed()
-    assert explorer_build(load(tmp_path)) is None
-    assert not (tmp_path / "explorer").exists()
+    assert all(bundle.needed() for bundle in build.BUNDLES)
+    assert bundle_builds(load(tmp_path)) is None
+    assert list(static.iterdir()) == []
 
 
 def test_an_installed_package_has_nothing_to_build_from_and_says_so(workshop: Workshop) -> None:
     """A wheel holds the finished build in place of its sources."""
-    shutil.rmtree(workshop.package / "explorer")
+    shutil.rmtree(workshop.sources)
     code, words = workshop.run()
     assert (code, workshop.calls) == (1, [])
     assert "this installation holds no sources" in words

@@ -62,8 +62,10 @@ def test_a_file_has_its_media_type_and_is_revalidated_by_its_etag(served: str, p
     assert "content-security-policy" in headers
 
 
-def test_a_file_with_a_digest_in_its_name_is_cached(served: str, explorer_built: None) -> None:
-    built = build.current()
+@pytest.mark.parametrize("name", ["console", "explorer"])
+def test_a_file_with_a_digest_in_its_name_is_cached(served: str, name: str, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(f"{name}_built")
+    built = next(one for one in build.BUNDLES if one.name == name).current()
     assert built is not None
     _, headers, _ = get(f"{served}/static/{built.script}")
     assert headers["cache-control"] == "public, max-age=31536000, immutable"
@@ -75,8 +77,9 @@ def test_a_file_with_a_digest_in_its_name_is_cached(served: str, explorer_built:
         "../pages.py",
         "%2e%2e/pages.py",
         "..%2fpages.py",
+        "build.log",
+        "console/.lock",
         "explorer/.lock",
-        "explorer/build.log",
         "jobs",
         "jobs/",
         "jobs/nothing.js",

@@ -1,0 +1,11 @@
+import type { ComponentChildren } from 'preact';
+import { useViewer } from '../viewer';
+import { EmptyState } from './EmptyState';
+
+// What only admins may see; others read that, and nothing is asked in their name.
+export function ForAdmins({ what, children }: { what: string; children: ComponentChildren }) {
+  const viewer = useViewer();
+  if (!viewer) return null; // not known yet
+  if (viewer.admin) return <>{children}</>;
+  return <EmptyState title={`${what} are for admins.`}>You see <a href="#/jobs">your own jobs</a>.</EmptyState>;
+}

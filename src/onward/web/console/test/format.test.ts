@@ -1,0 +1,22 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { ago, bytes, length, plural, seconds } from '../src/format';
+
+test('a length has the unit that fits it', () => {
+  assert.deepEqual([0, 850, 2_440, 9_960, 59_400, 725_000, 7_260_000, 277_200_000].map(length),
+    ['0 ms', '850 ms', '2.4 s', '10 s', '59 s', '12 min 5 s', '2 h 1 min', '3 d 5 h']);
+  assert.equal(seconds(null), '');
+  assert.equal(seconds(0.25), '250 ms');
+});
+
+test('a time is told from now on', () => {
+  const now = Date.parse('2026-01-01T12:00:00Z');
+  assert.equal(ago('2026-01-01T12:00:00.400Z', now), 'just now');
+  assert.equal(ago('2026-01-01T11:57:00Z', now), '3 min. ago');
+  assert.equal(ago('2026-01-01T14:00:00Z', now), 'in 2 hr.');
+});
+
+test('bytes and numbers have units', () => {
+  assert.deepEqual([0, 999, 1_500, 73_400_320].map(bytes), ['0 B', '999 B', '1.5 kB', '73 MB']);
+  assert.deepEqual([plural(1, 'job'), plural(2, 'job')], ['1 job', '2 jobs']);
+});
