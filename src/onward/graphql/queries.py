@@ -9,6 +9,7 @@ import strawberry
 from graphql import GraphQLInterfaceType
 from strawberry import UNSET, relay
 
+from onward.graphql.base import public_error
 from onward.graphql.context import Info, of
 from onward.graphql.ids import is_job_id, kind
 from onward.graphql.reading import given, read_in, read_page
@@ -22,12 +23,13 @@ from onward.graphql.types.stats import Failure, HandlerStats, failures, stats
 from onward.graphql.types.system import System, Viewer
 from onward.graphql.types.worker import Worker, workers
 from onward.graphql.viewer import Viewer as Caller
-from onward.jobs import ledger, model
+from onward.jobs import ledger, model, pages
 from onward.jobs import workers as processes
 from onward.jobs.batches import Batch as FoundBatch
 from onward.storage.transaction import Tx
 
 T = TypeVar("T")
+MAX_COUNT = 100_000
 
 
 async def read(info: Info, function: Callable[[Tx], T]) -> T:
@@ -81,6 +83,19 @@ async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
 
 
 @query
+async def job_count(
+    info: Info,
+    filter: JobFilter | None = UNSET,
+    limit: Annotated[int, strawberry.argument(description="Count no further; 100,000 at most.")] = 10_000,
+) -> int:
+    if not 0 < limit <= MAX_COUNT:
+        raise public_error(f"`limit` must be between 1 and {MAX_COUNT:,}.", "INVALID")
+    wanted, visible = filtered(given(filter)), info.context.viewer.visible
+    async with info.context.meter.reading:
+        return await read(info, lambda tx: pages.count(tx, visible=visible, filter=wanted, limit=limit))
+
+
+@query
 async def viewer(info: Info) -> Caller:
     return info.context.viewer
 
@@ -107,6 +122,9 @@ class Query:
         resolver=newest,
         graphql_type=list[Batch],
         description="The batches that no other one holds, newest first. For admins.",
+    )
+    job_count: int = strawberry.field(
+        resolver=job_count, description="The number of jobs that match and that you may see, counted up to `limit`."
     )
     workers: list[processes.Worker] = strawberry.field(
         resolver=workers,

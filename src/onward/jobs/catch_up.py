@@ -82,11 +82,7 @@ def catch_up(
     late, later = _read(tx, since) if ids is None else _read_of(tx, since, ids)
 
     def wanted(found: list[row.Missed]) -> list[row.Missed]:
-        return [
-            one
-            for one in found
-            if visible.sees_jobs_of(one.owner) and filter.allows(one.owner, one.handler, one.created_at)
-        ]
+        return [one for one in found if visible.sees_jobs_of(one.owner) and filter.allows(one)]
 
     return CatchUp(since, wanted(late), wanted(later), now.position)
 

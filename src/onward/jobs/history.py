@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from onward.jobs import sketch
+from onward.jobs.error_text import CODE_CHARACTERS, one_line
 from onward.jobs.model import Job, JobError
 from onward.jobs.states import JobStatus
 from onward.storage.transaction import Tx
@@ -28,7 +29,6 @@ _KINDS = MappingProxyType(
         "WAITING": PARTED,  # an attempt that ends because a wait comes next: its time is counted, and nothing else
     }
 )
-MESSAGE_CHARACTERS, CODE_CHARACTERS = 200, 100
 
 
 def accepted(tx: Tx, owner: str | None, handler: str, status: JobStatus) -> None:
@@ -53,9 +53,4 @@ def moved(tx: Tx, job: Job, source: JobStatus, target: JobStatus, error: JobErro
         kind += NO_TIME
     tx.add_figure((job.handler, kind))
     if target is S.FAILED and error is not None:
-        tx.add_figure((job.handler, _plain(error.code, CODE_CHARACTERS), _plain(error.message, MESSAGE_CHARACTERS)))
-
-
-def _plain(text: str, most: int) -> str:
-    """Return the beginning of a text in one line, without what PostgreSQL does not store."""
-    return " ".join(text[: 4 * most].replace("\0", " ").split())[:most]
+        tx.add_figure((job.handler, one_line(error.code, CODE_CHARACTERS), one_line(error.message)))

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from onward.jobs.error_text import one_line
 from onward.jobs.frozen import made_quickly
 from onward.jobs.states import ENDED_BY_ERROR, RETRYABLE, TERMINAL, JobStatus, StepStatus
 from onward.text.patterns import matches
 from onward.text.queues import split
+
+if TYPE_CHECKING:
+    from onward.jobs.row import Missed
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -195,7 +199,8 @@ EVERYTHING = Visible(everything=True)
 class JobFilter:
     """A filter of jobs; an empty one matches all. Handler names may hold `*`; both times are exclusive.
 
-    With error codes it matches only jobs that ended with such an error, or that wait for the next attempt after it.
+    With error codes or a message it matches only jobs that ended with such an error, or that wait for the next attempt
+    after it; with a time of the end, only those that are over. The message is `error_text.one_line` of theirs.
     """
 
     status: tuple[JobStatus, ...] = ()
@@ -204,28 +209,46 @@ class JobFilter:
     created_before: int | None = None
     owner: str | None = None
     error_code: tuple[str, ...] = ()
+    error_message: str | None = None
+    finished_after: int | None = None
+    finished_before: int | None = None
+    batch: str | None = None
 
     @property
     def statuses(self) -> tuple[JobStatus, ...] | None:
         """The statuses of jobs that can match; None for any."""
-        if not self.error_code:
+        by_error = bool(self.error_code) or self.error_message is not None
+        by_end = self.finished_after is not None or self.finished_before is not None
+        if not by_error and not by_end:
             return self.status or None
-        return tuple(status for status in self.status or sorted(ENDED_BY_ERROR) if status in ENDED_BY_ERROR)
+        possible = set(self.status or JobStatus)
+        if by_error:
+            possible &= ENDED_BY_ERROR
+        if by_end:
+            possible &= TERMINAL
+        return tuple(sorted(possible))
 
     def matches(self, job: Job) -> bool:
         return (
             ((statuses := self.statuses) is None or job.status in statuses)
             and (not self.error_code or (job.error is not None and job.error.code in self.error_code))
-            and self.allows(job.owner, job.handler, job.created_at)
+            and (
+                self.error_message is None
+                or (job.error is not None and one_line(job.error.message) == self.error_message)
+            )
+            and (self.finished_after is None or (job.finished_at or 0) > self.finished_after)
+            and (self.finished_before is None or (job.finished_at or 0) < self.finished_before)
+            and self.allows(job)
         )
 
-    def allows(self, owner: str | None, handler: str, created_at: int) -> bool:
-        """Return whether a job matches in some status: its owner, handler and time stay as they are."""
+    def allows(self, job: Job | Missed) -> bool:
+        """Return whether a job matches in some status: its owner, handler, batch and time stay as they are."""
         return (
-            (self.owner is None or owner == self.owner)
-            and (not self.handler or any(matches(handler, pattern) for pattern in self.handler))
-            and (self.created_after is None or created_at > self.created_after)
-            and (self.created_before is None or created_at < self.created_before)
+            (self.owner is None or job.owner == self.owner)
+            and (self.batch is None or job.batch == self.batch)
+            and (not self.handler or any(matches(job.handler, pattern) for pattern in self.handler))
+            and (self.created_after is None or job.created_at > self.created_after)
+            and (self.created_before is None or job.created_at < self.created_before)
         )
 
 

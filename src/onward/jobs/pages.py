@@ -11,15 +11,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from onward.jobs import ledger, row
+from onward.jobs import error_text, ledger, row
 from onward.jobs.model import Job, JobFilter, Visible
 from onward.jobs.states import JobStatus
-from onward.storage.tables import BY_OWNER, BY_PARENT, jobs
+from onward.storage.tables import BY_BATCH, BY_OWNER, BY_PARENT, jobs
 from onward.storage.transaction import Tx
 
 _TEXTS = tuple(row.COLUMNS.index(name) for name in sorted(row.LARGE))
 WEIGHED_FROM = 10  # rows; the largest row has some megabytes
 CLOCK_SLACK_US = 3_600_000_000  # a clock may have been set back, and a job that a handler dispatches is a little older
+
+# Unlike `sa.false()` it leaves the other conditions in the statement, without which SQLite refuses the named index.
+_NEVER = sa.text("1 = 0")
 
 
 class PageTooLarge(Exception):
@@ -124,6 +127,13 @@ def ids(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int, beyond: str 
     return [job_id for (job_id,) in found]
 
 
+def count(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int) -> int:
+    """Return the number of jobs that match, counted up to `limit`."""
+    few = _select([jobs.c.id], visible, filter, [], jobs.c.id.desc(), limit).subquery()
+    ((n,),) = tx.execute_once(sa.select(sa.func.count()).select_from(few))
+    return int(n)
+
+
 def versions(
     tx: Tx, *, visible: Visible, filter: JobFilter, limit: int, among: Collection[str] | None = None
 ) -> dict[str, int]:
@@ -172,28 +182,44 @@ def _select(  # noqa: PLR0917 - private
 
 
 def _hinted(select: sa.Select[Any], visible: Visible, filter: JobFilter, parent: str | None) -> sa.Select[Any]:
-    # Left to itself SQLite reads the jobs of all owners in a status for the few of one owner, or of one parent.
+    # Left to itself SQLite reads the jobs of all owners in a status for the few of one owner, parent or batch.
     if parent is not None:
         return select.with_hint(jobs, BY_PARENT, "sqlite")
+    if filter.batch is not None:
+        return select.with_hint(jobs, BY_BATCH, "sqlite")
     owner = filter.owner if visible.everything else visible.owner
     return select if owner is None else select.with_hint(jobs, BY_OWNER, "sqlite")
 
 
 def _conditions(visible: Visible, filter: JobFilter) -> list[Any]:
-    found: list[Any] = []
+    found: list[Any] = _times(filter)
     if not visible.everything:
-        found.append(jobs.c.owner == visible.owner if visible.owner is not None else sa.false())
+        found.append(jobs.c.owner == visible.owner if visible.owner is not None else _NEVER)
     if filter.owner is not None:
         found.append(jobs.c.owner == filter.owner)
+    if filter.batch is not None:
+        found.append(jobs.c.batch == filter.batch)
     if filter.error_code:
         found.append(sa.or_(*(_has_code(code) for code in filter.error_code)))
+    if filter.error_message is not None:
+        found.append(_has_message(filter.error_message))
     if filter.handler:
         found.append(named_like(jobs.c.handler, filter.handler))
+    return found
+
+
+def _times(filter: JobFilter) -> list[Any]:
     # An id starts with about the milliseconds of its creation: it narrows the range, the column decides.
+    found: list[Any] = []
     if filter.created_after is not None:
         found += [jobs.c.created_at > filter.created_after, jobs.c.id >= _bound(filter.created_after - CLOCK_SLACK_US)]
     if filter.created_before is not None:
         found += [jobs.c.created_at < filter.created_before, jobs.c.id < _bound(filter.created_before + CLOCK_SLACK_US)]
+    if filter.finished_after is not None:
+        found.append(jobs.c.finished_at > filter.finished_after)
+    if filter.finished_before is not None:
+        found.append(jobs.c.finished_at < filter.finished_before)
+        found.append(jobs.c.id < _bound(filter.finished_before + CLOCK_SLACK_US))
     return found
 
 
@@ -203,13 +229,22 @@ def named_like(column: sa.ColumnElement[str], names: Sequence[str]) -> sa.Column
     # Names are lowercase, and SQLite's LIKE ignores case: a pattern with capitals must match none.
     patterns = [name for name in names if "*" in name and name == name.lower()]
     likes = [column.like(_like(pattern), escape="\\") for pattern in patterns]
-    return sa.or_(column.in_(exact) if exact else sa.false(), *likes)
+    return sa.or_(column.in_(exact) if exact else _NEVER, *likes)
 
 
 def _has_code(code: str) -> sa.ColumnElement[bool]:
     """Return a condition: the error has this code, with which its JSON begins."""
     begin = f'{{"code":{row.encode(code)},'
     return sa.func.substr(jobs.c.error, 1, len(begin)) == begin
+
+
+def _has_message(message: str) -> sa.ColumnElement[bool]:
+    """Return a condition: the error has this message, as the history has it."""
+    found: sa.ColumnElement[str] = jobs.c.error
+    for old, new in error_text.ONE_LINE.items():
+        found = sa.func.replace(found, old, new)
+    # Each database has another name for "contains".
+    return sa.or_(*(sa.func.replace(found, text, "") != found for text in error_text.sought(message)))
 
 
 def _bound(us: int) -> str:

@@ -99,6 +99,7 @@ class Missed(NamedTuple):
     owner: str | None
     handler: str
     created_at: int
+    batch: str | None
 
 
 def columns(kind: type[tuple[Any, ...]]) -> tuple[sa.Column[Any], ...]:

@@ -25,6 +25,8 @@ QUERIES = (
     "query($t: String!) { jobs(filter: {errorCode: [$t]}) { nodes { id } } }",
     "query($t: ID!) { node(id: $t) { id } }",
     "query($t: ID!) { job(id: $t) { id } }",
+    "query($t: ID!) { jobs(filter: {batch: $t}) { nodes { id } } }",
+    "query($t: String!) { jobCount(filter: {errorMessage: $t}) }",
     "query($t: ID!) { batches(after: $t) { id } }",
     "query($t: String!) { jobs(after: $t) { nodes { id } } }",
     "query($t: String!) { jobs(before: $t) { nodes { id } } }",

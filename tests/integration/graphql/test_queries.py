@@ -102,12 +102,21 @@ async def test_a_page_of_zero_jobs_is_empty(seven: tuple[Api, list[str]]) -> Non
         ({"handler": ["steps_process%"]}, 0),
         ({"createdAfter": "2020-01-01T00:00:00Z"}, 7),
         ({"createdBefore": "2020-01-01T00:00:00Z"}, 0),
+        ({"finishedAfter": "2020-01-01T00:00:00Z"}, 0),
+        ({"errorMessage": "no answer"}, 0),
+        ({"batch": "batch_1"}, 0),
         ({"createdAfter": "0001-01-01T00:00:00Z", "createdBefore": "9999-12-31T23:59:59Z"}, 7),
     ],
 )
 async def test_a_filter_selects_matching_jobs(seven: tuple[Api, list[str]], wanted: Any, count: int) -> None:
     api, _ = seven
     assert len(ids(await page(api, filter=wanted))) == count
+    counted = "query($filter: JobFilter, $limit: Int! = 10000) { jobCount(filter: $filter, limit: $limit) }"
+    assert (await api.data(counted, filter=wanted))["jobCount"] == count
+    assert (await api.data(counted, filter=wanted, limit=3))["jobCount"] == min(count, 3)
+    for limit in (0, 100_001):
+        (error,) = await api.errors(counted, limit=limit)
+        assert error["extensions"]["code"] == "INVALID"
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,7 @@ def all_reads(job: str, cursor: str) -> list[tuple[str, dict[str, Any], Callable
         {"status": [], "handler": []},
         {"errorCode": ["FAILED", "BUSY"]},
         {"owner": "ada"},
+        {"finishedAfter": "1970-01-01T00:00:00Z", "errorMessage": "no"},
     ]
     ranges: list[dict[str, Any]] = [
         {"first": 200},
@@ -228,6 +229,7 @@ def all_reads(job: str, cursor: str) -> list[tuple[str, dict[str, Any], Callable
                 f=filter_,
                 **range_,
             )
+        add("query($f: JobFilter) { jobCount(filter: $f) }", lambda d: d["jobCount"] == 0, f=filter_)
         if filter_ is not None:
             add(
                 "mutation($f: JobFilter!) { retryJobs(input: {filter: $f, limit: 10000}) { count errors { code } } }",

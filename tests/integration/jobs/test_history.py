@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from onward.jobs import claims, commands, expiry, history_rows, ledger, recording, recovery, sketch, stats
-from onward.jobs.history import MESSAGE_CHARACTERS
+from onward.jobs.error_text import MESSAGE_CHARACTERS
 from onward.jobs.model import Job, JobError, Visible
 from onward.jobs.outcome import Outcome
 from onward.jobs.states import JobStatus

@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from onward.jobs import ledger, pages, row
+from onward.jobs.error_text import one_line
 from onward.jobs.model import Job, JobError, JobFilter, Visible
-from onward.jobs.states import JobStatus
+from onward.jobs.states import TERMINAL, JobStatus
 from onward.storage.engine import Database
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
@@ -21,12 +22,13 @@ from tests.ledgers import accept
 S = JobStatus
 ALL = Visible(everything=True)
 _delete = sa.delete(jobs).where(jobs.c.id == sa.bindparam("id_"))
+MESSAGES = ("no", "no answer", "no\n answer")
 CODES = ("BUSY", "503", "%", 'a"b', "ü")
 HANDLERS = ("email.welcome", "email.bill", "steps.item", "e_ail.odd", "email%.odd")
 _place = (
     sa.update(jobs)
     .where(jobs.c.id == sa.bindparam("id_"))
-    .values(status=sa.bindparam("status_"), created_at=sa.bindparam("created_"), error=sa.bindparam("error_"))
+    .values({name: sa.bindparam(f"{name}_") for name in ("status", "created_at", "finished_at", "error", "batch")})
 )
 
 
@@ -40,9 +42,16 @@ def filled(writer: Writer) -> list[Job]:
         for n in range(60):
             job = accept(tx, chance.choice(HANDLERS), owner=chance.choice([None, "ann", "bob"]))
             status = chance.choice(list(JobStatus))
-            error = chance.choice([None, *(JobError(code, "no", True, None, tx.now) for code in CODES)])
-            written = row.encode_error(None if status is S.SUCCEEDED else error)
-            tx.execute(_place, id_=job.id, status_=status.value, created_=tx.now + n // 3, error_=written)
+            error = JobError(chance.choice(CODES), chance.choice(MESSAGES), True, None, tx.now)
+            tx.execute(
+                _place,
+                id_=job.id,
+                status_=status.value,
+                created_at_=tx.now + n // 3,
+                finished_at_=tx.now + n if status in TERMINAL else None,
+                error_=row.encode_error(chance.choice([None, error]) if status is not S.SUCCEEDED else None),
+                batch_=chance.choice([None, "batch_1", "batch_2"]),
+            )
             found.append(job.id)
         by_id = ledger.get_many(tx, found)
         return [by_id[job_id] for job_id in reversed(found)]
@@ -52,11 +61,12 @@ def filled(writer: Writer) -> list[Job]:
 
 def filters(filled: list[Job], chance: random.Random) -> JobFilter:
     times = [job.created_at for job in filled]
+    ends = [job.finished_at for job in filled if job.finished_at is not None]
     return JobFilter(
         status=tuple(chance.sample(list(JobStatus), chance.choice([0, 0, 1, 2, 5]))),
         handler=tuple(
             chance.sample(
-                ["email.*", "*", "*.odd", "email.bill", "steps.item", "e_ail.*", "email%*", "nothing", "*i*"], k
+                ["email.*", "*", "*.odd", "email.bill", "steps.item", "e_ail.*", "email%*", "nothing", "*i*", "E*"], k
             )
             if (k := chance.choice([0, 0, 1, 2]))
             else ()
@@ -65,6 +75,10 @@ def filters(filled: list[Job], chance: random.Random) -> JobFilter:
         created_before=chance.choice([None, None, *times]),
         owner=chance.choice([None, None, "ann", "nobody"]),
         error_code=tuple(chance.sample([*CODES, "b", "*", "busy"], chance.choice([0, 0, 0, 1, 3]))),
+        error_message=chance.choice([None, None, None, *map(one_line, MESSAGES)]),
+        finished_after=chance.choice([None, None, None, *ends]),
+        finished_before=chance.choice([None, None, None, *ends]),
+        batch=chance.choice([None, None, "batch_1", "batch_3"]),
     )
 
 
@@ -96,6 +110,8 @@ def test_a_page_equals_that_of_the_model(writer: Writer, filled: list[Job], seed
         assert list(page.jobs) == (expected[-size:] if backwards else expected[:size]), (wanted, place, cut)
         more = page.has_previous if backwards else page.has_next
         assert more == (len(expected) > size)
+        counted = writer.database.read_sync(lambda tx: pages.count(tx, visible=visible, filter=wanted, limit=size))  # noqa: B023
+        assert counted == min(size, len(model(filled, visible, wanted)))
 
 
 @pytest.mark.parametrize("size", [1, 7, 60, 61])

@@ -10,6 +10,7 @@ from onward.graphql.base import public_error
 from onward.graphql.inputs import aware
 from onward.graphql.types.enums import JobStatus
 from onward.jobs import model
+from onward.jobs.error_text import one_line
 from onward.text.visibility import is_plain
 
 PATTERNS = 20
@@ -28,17 +29,31 @@ class JobFilter:
     error_code: list[str] | None = strawberry.field(
         description="Any of these codes of `error`. It matches only jobs that are FAILED, RETRYING or CANCELLED.",
     )
+    error_message: str | None = strawberry.field(
+        description="The beginning of the error's message, as `Failure.message` has it; it matches the same jobs."
+    )
+    finished_after: datetime | None
+    finished_before: datetime | None
+    batch: strawberry.ID | None = strawberry.field(description="The batch that they are children of.")
 
     def model(self) -> model.JobFilter:
         """Return the ledger's filter. Raises GraphQLError INVALID."""
         return model.JobFilter(
             status=tuple(self.status or ()),
             handler=names(self.handler, "handler"),
-            created_after=None if self.created_after is None else model.to_us(aware(self.created_after)),
-            created_before=None if self.created_before is None else model.to_us(aware(self.created_before)),
+            created_after=_us(self.created_after),
+            created_before=_us(self.created_before),
             owner=None if self.owner is None else names([self.owner], "owner")[0],
             error_code=names(self.error_code, "code"),
+            error_message=None if self.error_message is None else one_line(self.error_message),
+            finished_after=_us(self.finished_after),
+            finished_before=_us(self.finished_before),
+            batch=None if self.batch is None else names([self.batch], "batch")[0],
         )
+
+
+def _us(time: datetime | None) -> int | None:
+    return None if time is None else model.to_us(aware(time))
 
 
 def names(given: list[str] | None, what: str) -> tuple[str, ...]:
