@@ -4,6 +4,7 @@ import './styles/base.css';
 import './styles/shell.css';
 import './styles/table.css';
 import './styles/overview.css';
+import './styles/operators.css';
 import { start } from './graphql';
 import { Shell } from './shell';
 
