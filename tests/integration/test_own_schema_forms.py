@@ -535,6 +535,6 @@ def test_the_types_are_made_once(onward: Onward) -> None:
     definition: StrawberryObjectDefinition = onward.Query.__strawberry_definition__
     assert onward.Query is onward.Query
     assert {field.graphql_name for field in definition.fields} == {
-        *("node", "job", "jobs", "viewer", "system", "workers", "stats", "failures")
+        *("node", "job", "jobs", "viewer", "system", "workers", "stats", "failures", "batches", "jobCount")
     }
     assert Mine.__name__ == "Mine"

@@ -333,7 +333,7 @@ def test_a_limit_above_the_largest_integer_is_refused(command: str, project: Pat
 
 @pytest.mark.parametrize("command", ["retry", "cancel"])
 def test_a_command_for_everything_needs_an_explicit_option(command: str, project: Path) -> None:
-    assert "--status" in refused("jobs", command, project=project)
+    assert "by options such as --handler" in refused("jobs", command, project=project)
 
 
 def test_a_command_takes_ids_or_a_filter_and_not_both(project: Path) -> None:

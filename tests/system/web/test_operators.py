@@ -36,7 +36,7 @@ async def changed_answers(page: Page, change: Callable[[dict[str, Any]], None]) 
 
 
 async def test_a_handler_is_paused_and_resumed(watched: Watched, served: str, console_packages: Path) -> None:
-    """Its job waits meanwhile, which the row says, and runs then."""
+    """A job of it waits meanwhile, which the row says, and runs then."""
     process(served, "words")
     page = await opened(watched, served, "#/handlers")
     row = page.locator(f'[data-handler="{HANDLER}"]')
