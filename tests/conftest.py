@@ -15,7 +15,7 @@ import structlog
 from onward.runtime import garbage_collector
 from onward.storage.writer import Writer
 from tests import durations, ledgers, sharing
-from tests.servers import Missing, Server, postgres_database, postgres_server, redis_server
+from tests.servers import Missing, Server, postgres_database, redis_server
 
 pytest_plugins = ("onward.testing.fixtures", "tests.system.package.fixtures")
 pytest.register_assert_rewrite("onward.testing.contract", "tests.system.faults.fault_tests")
@@ -102,7 +102,7 @@ def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres_server_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A PostgreSQL that the tests share, as its superuser."""
-    yield from _shared_or_own(request, "postgresql", postgres_server)
+    yield from _shared_or_own(request, "postgresql", sharing.postgresql)
 
 
 @pytest.fixture

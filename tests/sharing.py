@@ -38,9 +38,14 @@ class Shared:
         self._thread.join(20)
 
 
+def postgresql() -> AbstractContextManager[Server]:
+    """Return the PostgreSQL that tests share."""
+    return postgres_server(CONNECTIONS, in_memory=True)
+
+
 def begin(folder: Path) -> list[Shared]:
     """Start a Redis and a PostgreSQL; `address` waits for them."""
-    return [Shared(folder / "redis", redis_server), Shared(folder / "postgresql", lambda: postgres_server(CONNECTIONS))]
+    return [Shared(folder / "redis", redis_server), Shared(folder / "postgresql", postgresql)]
 
 
 def address(folder: Path, name: str) -> str:
