@@ -11,7 +11,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from onward.supervisor.supervisor import bound
 START_TIMEOUT_S = 30.0
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 4 * 2**30
+LEFT_S = 600.0
 
 
 class Missing(Exception):
@@ -94,7 +95,13 @@ def _memory() -> str | None:
 
     Each test's database is made of hundreds of files, and to make and delete them in ext4 takes a third of the time.
     """
-    return str(MEMORY) if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES else None
+    if not MEMORY.is_dir():
+        return None
+    for left in MEMORY.glob("onward-postgres-*"):  # by tests that were killed
+        with suppress(FileNotFoundError):
+            if left.stat().st_mtime < time.time() - LEFT_S and not (left / "data" / "postmaster.pid").exists():
+                shutil.rmtree(left, ignore_errors=True)
+    return str(MEMORY) if shutil.disk_usage(MEMORY).free > MEMORY_BYTES else None
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import importlib.machinery
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -232,6 +233,23 @@ def test_the_test_command_passes_its_arguments_on_and_gives_1_when_a_part_fails(
     assert launch(made, "test", "--slow").stdout.splitlines()[-1] == f"{faults}(not long)"
     assert launch(made, "test", "--slow", "-k", "word").stdout == "pytest -m not long -k word\n"
     assert whole.stderr.splitlines()[-1] == "onward: failed: types, launcher types"
+
+
+@pytest.mark.slow
+def test_a_terminated_test_command_interrupts_what_runs_and_begins_no_other_part(made: Path) -> None:
+    launch(made, "test", "--version")
+    waits = "trap 'echo interrupted; exit 2' INT; echo begun; while :; do sleep 0.1; done"
+    for name, does in (("ruff", "exit 0"), ("mypy", "exit 0"), ("lint-imports", "exit 0"), ("pytest", waits)):
+        tool = made / ".venv" / "bin" / name
+        tool.write_text(f"#!/bin/sh\n{does}\n")
+        tool.chmod(0o755)
+    command = [sys.executable, str(made / "onward"), "test"]
+    with subprocess.Popen(command, cwd=made, env=environment(), stdout=subprocess.PIPE, text=True) as testing:
+        assert testing.stdout is not None
+        assert testing.stdout.readline() == "begun\n"
+        testing.terminate()
+        assert testing.stdout.read() == "interrupted\n"
+        assert testing.wait(20) == 128 + signal.SIGTERM
 
 
 @pytest.mark.long
