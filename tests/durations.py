@@ -14,6 +14,7 @@ SECONDS = MappingProxyType(
         "tests/system/examples/test_bookshop_servers.py": 40,
         "tests/system/clients": 35,
         "tests/system/typescript": 40,
+        "tests/system/typescript/test_pages.py::test_each_of_80_jobs": 500,
         "tests/contract/test_builtin_backends.py": 60,
         "tests/contract/test_documented_backend.py": 20,
         "tests/system/examples/test_shop.py": 20,
