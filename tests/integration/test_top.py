@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console, ConsoleDimensions
+from rich.console import Console
 
 from onward.cli import terminal, top, top_text
 from onward.cli.top_figures import look
@@ -91,20 +91,23 @@ def test_a_time_is_divided_into_dozens_of_parts(settings: Settings, length: int,
     assert sum(part["enqueued"] for part in found.parts) == 5
 
 
-@pytest.mark.parametrize("height", [8, 14, 40])
-def test_a_screen_shows_as_much_as_it_has_lines_for(settings: Settings, height: int) -> None:
+@pytest.mark.parametrize(("width", "height"), [(80, 18), (80, 24), (140, 15), (200, 60)])
+def test_a_screen_shows_as_much_as_it_has_lines_for(settings: Settings, width: int, height: int) -> None:
     """The rows that are left out are counted, and the hint stays."""
     with terminal.writer_of(settings) as writer:
         for n in range(30):
             writer.run_sync(lambda tx, n=n: accept(tx, f"many.h{n:02}"))  # type: ignore[misc]
         found = writer.database.read_sync(lambda tx: look(tx, Span(tx.now - HOUR_US, tx.now + MINUTE_US)))
-    console = Console(width=140, height=height, file=StringIO())
-    console.print(top_text.screen(found, ConsoleDimensions(140, height), problem=""))
+    console = Console(width=width, height=height, file=StringIO())
+    console.print(top_text.screen(found, console, problem=""))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert len(lines) <= max(height, 15)
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
     assert lines[-1] == "q ends"
     shown = sum(line.startswith(("many.", "email.", "steps.", "conformance.")) for line in lines)
+    assert shown > 0
     assert any(f"and {33 - shown} more" in line for line in lines) == (shown < 33)
+    assert any(line.startswith("host:runner_a") for line in lines)
 
 
 def test_q_ends_it_and_gives_the_terminal_back(settings: Settings, tmp_path: Path) -> None:

@@ -20,7 +20,11 @@ from tests import application
 from tests.ledgers import OLDER, accept
 
 _enter = sa.insert(runners)
-_fail = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_")).values(status="FAILED", error=sa.bindparam("error_"))
+_fail = (
+    sa.update(jobs)
+    .where(jobs.c.id == sa.bindparam("id_"))
+    .values(status="FAILED", finished_at=jobs.c.created_at, error=sa.bindparam("error_"))
+)
 
 
 @pytest.fixture
@@ -97,7 +101,7 @@ def test_jobs_are_chosen_by_owner_time_and_error_code(
     monkeypatch.setenv("ONWARD_PROJECT", str(tmp_path))
     with terminal.writer_of(settings) as writer:
         mine, busy = (writer.run_sync(lambda tx, owner=owner: accept(tx, owner=owner)) for owner in ("ann", "ben"))  # type: ignore[misc]
-        error = encode_error(JobError("BUSY", "no", retryable=True, step=None, occurred_at=1))
+        error = encode_error(JobError("BUSY", "no\nanswer", retryable=True, step=None, occurred_at=1))
         writer.run_sync(lambda tx: tx.execute(_fail, id_=busy.id, error_=error))
 
     def run(*words: str) -> tuple[int, str]:
@@ -117,9 +121,12 @@ def test_jobs_are_chosen_by_owner_time_and_error_code(
     assert listed("--code", "busy") == listed("--status", "queued", "--code", "BUSY") == []
     assert listed("--from", "1h", "--to", "0m") == [busy.id, mine.id]
     assert listed("--to", "1h") == []
-    assert run("list", "--from", "soon")[0] == 2
+    assert listed("--message", "no answer") == listed("--ended-from", "1h", "--ended-to", "0m") == [busy.id]
+    assert listed("--ended-to", "1h") == listed("--batch", "batch_x") == []
+    for option in ("--from", "--ended-to"):
+        assert run("list", option, "soon")[0] == 2
     assert run("retry", "--code", "503") == (0, "0 jobs wait for a new run\n")
-    assert run("retry", "--code", "BUSY", "--from", "1h") == (0, "1 job waits for a new run\n")
+    assert run("retry", "--code", "BUSY", "--ended-from", "1h") == (0, "1 job waits for a new run\n")
     assert run("cancel", "--owner", "ann") == (0, "1 job is cancelled, or asked to stop\n")
     assert listed("--status", "CANCELLED") == [mine.id]
     assert run("cancel", mine.id, "--owner", "ann")[0] == 2

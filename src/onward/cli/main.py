@@ -55,6 +55,12 @@ CreatedFrom = Annotated[
     typer.Option("--from", help="Only jobs created since then: a time with its zone, or an age such as 90m or 7d."),
 ]
 CreatedTo = Annotated[str | None, typer.Option("--to", help="Only jobs created before then.")]
+EndedFrom = Annotated[str | None, typer.Option("--ended-from", help="Only jobs that ended since then.")]
+EndedTo = Annotated[str | None, typer.Option("--ended-to", help="Only jobs that ended before then.")]
+ErrorMessage = Annotated[
+    str | None, typer.Option("--message", help="Only jobs with this message, as `onward stats --failures` shows it.")
+]
+OfBatch = Annotated[str | None, typer.Option("--batch", help="Only children of this batch.")]
 
 
 def serve(
@@ -268,14 +274,19 @@ def jobs_list(
     handler: Handlers = None,
     owner: Owner = None,
     code: ErrorCodes = None,
+    message: ErrorMessage = None,
+    batch: OfBatch = None,
     from_: CreatedFrom = None,
     to: CreatedTo = None,
+    ended_from: EndedFrom = None,
+    ended_to: EndedTo = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List the newest jobs."""
     with _terminal() as (terminal, settings):
-        wanted = _filter(status, handler, owner, code, from_, to)
+        created, ended = (from_, to), (ended_from, ended_to)
+        wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended)
         raise typer.Exit(terminal.list_jobs(settings, wanted, limit, as_json=as_json))
 
 
@@ -313,8 +324,12 @@ def jobs_retry(
     handler: Handlers = None,
     owner: Owner = None,
     code: ErrorCodes = None,
+    message: ErrorMessage = None,
+    batch: OfBatch = None,
     from_: CreatedFrom = None,
     to: CreatedTo = None,
+    ended_from: EndedFrom = None,
+    ended_to: EndedTo = None,
     limit: Annotated[
         int, typer.Option(min=1, max=1_000_000_000, help="How many at most, if chosen by options.")
     ] = 1_000,
@@ -325,8 +340,9 @@ def jobs_retry(
 ) -> None:
     """Run jobs again: the named ones, or all that match the options."""
     with _terminal() as (terminal, settings):
-        wanted = _filter(status, handler, owner, code, from_, to)
-        chosen = any((status, handler, owner, code, from_, to))
+        created, ended = (from_, to), (ended_from, ended_to)
+        wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended)
+        chosen = any((status, handler, owner, code, message, batch, *created, *ended))
         if bool(jobs) == chosen or (chosen and (from_start or as_json)):
             _fail("name jobs, or choose them by options such as --handler (--from-start and --json go with names only)")
         if jobs:
@@ -343,8 +359,12 @@ def jobs_cancel(
     handler: Handlers = None,
     owner: Owner = None,
     code: ErrorCodes = None,
+    message: ErrorMessage = None,
+    batch: OfBatch = None,
     from_: CreatedFrom = None,
     to: CreatedTo = None,
+    ended_from: EndedFrom = None,
+    ended_to: EndedTo = None,
     limit: Annotated[
         int, typer.Option(min=1, max=1_000_000_000, help="How many at most, if chosen by options.")
     ] = 1_000,
@@ -353,8 +373,9 @@ def jobs_cancel(
 ) -> None:
     """Cancel jobs: the named ones, or all that match the options. A running one ends at its next check."""
     with _terminal() as (terminal, settings):
-        wanted = _filter(status, handler, owner, code, from_, to)
-        chosen = any((status, handler, owner, code, from_, to))
+        created, ended = (from_, to), (ended_from, ended_to)
+        wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended)
+        chosen = any((status, handler, owner, code, message, batch, *created, *ended))
         if bool(jobs) == chosen or (chosen and as_json):
             _fail("name jobs, or choose them by options such as --handler (--json goes with names only)")
         if jobs:
@@ -766,8 +787,11 @@ def _filter(  # noqa: PLR0917 - private
     handler: list[str] | None,
     owner: str | None,
     code: list[str] | None,
-    from_: str | None,
-    to: str | None,
+    message: str | None,
+    batch: str | None,
+    *,
+    created: tuple[str | None, str | None],
+    ended: tuple[str | None, str | None],
 ) -> "JobFilter":
     import time
 
@@ -775,17 +799,27 @@ def _filter(  # noqa: PLR0917 - private
     from onward.jobs.model import JobFilter
 
     now = time.time_ns() // 1000
+
+    def span(begin: str | None, end: str | None) -> tuple[int | None, int | None]:
+        return None if begin is None else time_of(begin, now) - 1, None if end is None else time_of(end, now)
+
     try:
-        return JobFilter(
-            status=tuple(status or ()),
-            handler=tuple(handler or ()),
-            created_after=None if from_ is None else time_of(from_, now) - 1,
-            created_before=None if to is None else time_of(to, now),
-            owner=owner,
-            error_code=tuple(code or ()),
-        )
-    except ValueError as error:  # of a time
+        created_after, created_before = span(*created)
+        finished_after, finished_before = span(*ended)
+    except ValueError as error:
         _fail(str(error))
+    return JobFilter(
+        status=tuple(status or ()),
+        handler=tuple(handler or ()),
+        created_after=created_after,
+        created_before=created_before,
+        owner=owner,
+        error_code=tuple(code or ()),
+        error_message=message,
+        finished_after=finished_after,
+        finished_before=finished_before,
+        batch=batch,
+    )
 
 
 @contextmanager

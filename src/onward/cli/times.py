@@ -23,7 +23,7 @@ def time_of(text: str, now: int) -> int:
         found = None
     if found is None or found.tzinfo is None:
         raise ValueError(
-            "--from and --to are a time with its zone, as in 2030-01-31T09:00:00+01:00, or an age such as 90m or 7d"
+            "a time must have its zone, as in 2030-01-31T09:00:00+01:00, or be an age such as 90m or 7d"
             f" (got {plain(text)})"
         )
     return to_us(found)

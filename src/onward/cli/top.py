@@ -52,7 +52,7 @@ def _follow(database: Database, read: Read, figures: Figures, console: Console, 
     problem = ""
     with _keys() as ends, Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(top_text.screen(figures, console.size, problem=problem), refresh=True)
+            live.update(top_text.screen(figures, console, problem=problem), refresh=True)
             if ends(interval_s):
                 return
             try:

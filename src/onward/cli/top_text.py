@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import ConsoleDimensions, Group
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -21,8 +21,10 @@ from onward.jobs.workers import Worker
 BARS = "▁▂▃▄▅▆▇█"
 MEGABYTE = 1_000_000
 SHOWN = ("p50", "p95")
+COUNTED = ("enqueued", "succeeded", "failed", "retried")
+NARROW = 110  # characters; a narrower screen has fewer columns
 SHARE_OF_HANDLERS = 0.6  # of the lines that a screen has for tables
-HEAD_LINES = 11  # the lines of a screen that are no rows: figures of all, headings, blanks, rests, the hint
+OTHER_LINES = 7  # of a screen below its head: headings, blanks, the numbers of rows that are left out, the hint
 
 
 def whole(figures: Figures) -> Group:
@@ -30,19 +32,19 @@ def whole(figures: Figures) -> Group:
     return Group(*_head(figures, 60), Text(), _handlers(figures), Text(), _workers(figures.workers))
 
 
-def screen(figures: Figures, size: ConsoleDimensions, *, problem: str) -> Group:
+def screen(figures: Figures, console: Console, *, problem: str) -> Group:
     """Format as many of the figures as the screen has lines for. The `problem` is that of the newest read."""
-    lines = max(size.height - HEAD_LINES, 2)
+    width, height = console.size
+    head = Group(*_head(figures, width - 40))
+    lines = max(height - len(console.render_lines(head)) - OTHER_LINES, 2)
     processes = min(len(figures.workers), max(lines - len(figures.handlers), int(lines * (1 - SHARE_OF_HANDLERS)), 1))
-    handlers = max(lines - processes, 1)
-    hint = Text("q ends", style="bright_black")
     return Group(
-        *_head(figures, size.width - 30),
+        head,
         Text(),
-        _handlers(figures, handlers),
+        _handlers(figures, lines - processes, narrow=width < NARROW),
         Text(),
         _workers(figures.workers, processes),
-        Text(f"{plain(problem)}; trying again", style="red") if problem else hint,
+        Text(f"{plain(problem)}; trying again", style="red") if problem else Text("q ends", style="bright_black"),
     )
 
 
@@ -98,27 +100,28 @@ def _bars(values: Sequence[int]) -> str:
     return "".join(BARS[-(-n * len(BARS) // most) - 1] if n else " " for n in values)
 
 
-def _handlers(figures: Figures, most: int | None = None) -> Table:
+def _handlers(figures: Figures, most: int | None = None, *, narrow: bool = False) -> Table:
     """Return a table of the handlers, those with the most jobs first."""
-    names = ("waiting", "oldest", "enqueued", "succeeded", "failed", "retried")
-    made = headed(("handler",), (*names, *(f"{name} {shown}" for name in ("wait", "run") for shown in SHOWN)))
+    counted, shown = (("enqueued", "failed"), ("p95",)) if narrow else (COUNTED, SHOWN)
+    times = (f"{name} {of}" for name in ("wait", "run") for of in shown)
+    made = headed(("handler",), ("waiting", "oldest", *counted, *times))
     made.add_column("")
     found = sorted(figures.handlers, key=lambda one: (-one.depth - one.blocked, -one.counts["started"], one.handler))
     for one in found[:most]:
-        made.add_row(*_handler_cells(one, figures.span.end))
+        made.add_row(*_handler_cells(one, figures.span.end, counted, shown))
     return _with_rest(made, len(found), most)
 
 
-def _handler_cells(one: HandlerFigures, now: int) -> Iterable[Text]:
+def _handler_cells(one: HandlerFigures, now: int, counted: Sequence[str], shown: Sequence[str]) -> Iterable[Text]:
     yield Text(plain(one.handler))
     yield Text(f"{one.depth:,}")
     yield Text("-" if one.oldest is None else took(max(now - one.oldest, 0) / 1_000_000))
-    for name in ("enqueued", "succeeded", "failed", "retried"):
+    for name in counted:
         n = one.counts[name]
         yield Text(f"{n:,}", style="red" if n and name == "failed" else "")
     for times in (one.sums.waits, one.sums.runs):
         found = sketch.percentiles(times)
-        yield from (Text(took(found[name])) for name in SHOWN)
+        yield from (Text(took(found[name])) for name in shown)
     state = [*(["paused"] if one.is_paused else []), *([f"{one.blocked:,} blocked"] if one.blocked else [])]
     yield Text(", ".join(state), style="yellow")
 
@@ -136,7 +139,9 @@ def _workers(found: Sequence[tuple[Worker, Mapping[str, int]]], most: int | None
 
 
 def _with_rest(made: Table, there: int, most: int | None) -> Table:
-    """Say below the table how many rows it lacks."""
+    """Keep each row in one line, and say below the table how many rows it lacks."""
+    for column in made.columns:
+        column.no_wrap = True
     if most is not None and there > most:
         made.caption, made.caption_justify = Text(f"and {there - most:,} more", style="bright_black"), "left"
     return made

@@ -1,4 +1,4 @@
-// The rows of the page of handlers, from what the server tells.
+// The rows of the page of handlers, made of the server's answer.
 import { count, plural } from './format';
 import type { Handlers } from './generated/handlers';
 
@@ -46,7 +46,7 @@ export function rowsOf({ system, now, earlier }: Handlers): Row[] {
   });
 }
 
-// Its run time against the time before, as a factor; 1 where one of both is not known.
+// The run time as a factor of the time before; 1 if one of the two is unknown.
 export function change({ now, earlier }: Row): number {
   return now?.run.p95 && earlier?.run.p95 ? now.run.p95 / earlier.run.p95 : 1;
 }

@@ -1,4 +1,4 @@
-// The rows of the page of processes: each with the jobs that it runs.
+// The rows of the page of processes, each with its running jobs.
 import type { Workers } from './generated/workers';
 
 export interface RunningJob { id: string; handler: string; since: string | null }

@@ -1,4 +1,4 @@
-// Each handler: what it did in the range, what waits for it, its limits, and the button that pauses it.
+// The handlers: figures of the range, waiting jobs, limits, and a button that pauses.
 import { ActionButton } from '../components/ActionButton';
 import { Answer } from '../components/Answer';
 import { EmptyState } from '../components/EmptyState';
@@ -88,7 +88,7 @@ function Waiting({ row: { depth, oldestAt, blocked } }: { row: Row }) {
   );
 }
 
-// Nothing is quiet.
+// A zero is faint.
 function Count({ of }: { of: number }) {
   return <span class={of ? undefined : 'faint'}>{count(of)}</span>;
 }
@@ -98,7 +98,7 @@ function Failed({ row: { handler, now } }: { row: Row }) {
   return failed ? <a class="bad" href={href('jobs', { handler, status: 'FAILED' })}>{count(failed)}</a> : <Count of={0} />;
 }
 
-// With the change against the time before, where it is slower.
+// The run time, and the change against the time before if it is slower.
 function Run({ row, range }: { row: Row; range: string }) {
   if (!row.now?.run.p95) return null;
   return (

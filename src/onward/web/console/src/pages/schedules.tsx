@@ -1,4 +1,4 @@
-// The schedules: when each is next and was last, buttons that run, pause and delete them, and a form for a new one.
+// The schedules: next and last times, buttons that run, pause and delete, and a form for a new one.
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import { ActionButton } from '../components/ActionButton';
@@ -206,7 +206,7 @@ function inputOf(form: FormData): CreateScheduleInput {
   };
 }
 
-// What is no JSON is sent as a text, which the server refuses at its field.
+// Invalid JSON is sent as a text, which the server refuses at its field.
 function parameters(text: string): unknown {
   try {
     return JSON.parse(text || '{}');

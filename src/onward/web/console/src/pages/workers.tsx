@@ -1,4 +1,4 @@
-// The processes: what each runs, how much memory it has, its release; and the button that drains a worker.
+// The processes: running jobs, memory, release, and a button that drains a worker.
 import { ActionButton } from '../components/ActionButton';
 import { Answer } from '../components/Answer';
 import { question } from '../components/Dialog';
