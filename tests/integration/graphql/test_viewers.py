@@ -209,6 +209,7 @@ def all_reads(job: str, cursor: str) -> list[tuple[str, dict[str, Any], Callable
         {"status": [], "handler": []},
         {"errorCode": ["FAILED", "BUSY"]},
         {"owner": "ada"},
+        {"owner": "a" * 255},
         {"finishedAfter": "1970-01-01T00:00:00Z", "errorMessage": "no"},
     ]
     ranges: list[dict[str, Any]] = [

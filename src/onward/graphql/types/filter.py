@@ -9,12 +9,13 @@ import strawberry
 from onward.graphql.base import public_error
 from onward.graphql.inputs import aware
 from onward.graphql.types.enums import JobStatus
+from onward.graphql.viewer import MAX_SUBJECT_LENGTH
 from onward.jobs import model
 from onward.jobs.error_text import one_line
 from onward.text.visibility import is_plain
 
 PATTERNS = 20
-PATTERN_LENGTH = 255  # as long as a viewer's subject
+PATTERN_LENGTH = 200
 
 
 @strawberry.input(description="Conditions that a job must all meet. An omitted or empty one matches every job.")
@@ -43,7 +44,7 @@ class JobFilter:
             handler=names(self.handler, "handler"),
             created_after=_us(self.created_after),
             created_before=_us(self.created_before),
-            owner=None if self.owner is None else names([self.owner], "owner")[0],
+            owner=None if self.owner is None else names([self.owner], "owner", MAX_SUBJECT_LENGTH)[0],
             error_code=names(self.error_code, "code"),
             error_message=None if self.error_message is None else one_line(self.error_message),
             finished_after=_us(self.finished_after),
@@ -56,15 +57,13 @@ def _us(time: datetime | None) -> int | None:
     return None if time is None else model.to_us(aware(time))
 
 
-def names(given: list[str] | None, what: str) -> tuple[str, ...]:
-    """Return the names of a filter's condition. Raises GraphQLError INVALID."""
+def names(given: list[str] | None, what: str, most: int = PATTERN_LENGTH) -> tuple[str, ...]:
+    """Return the names of a filter's condition, each of at most so many characters. Raises GraphQLError INVALID."""
     found = tuple(given or ())
     if len(found) > PATTERNS:
         raise public_error(f"A filter must name at most {PATTERNS} {what}s.", "INVALID")
-    if not all(0 < len(name) <= PATTERN_LENGTH and is_plain(name) for name in found):
-        raise public_error(
-            f"A filter's {what} has 1 to {PATTERN_LENGTH} characters and no control characters.", "INVALID"
-        )
+    if not all(0 < len(name) <= most and is_plain(name) for name in found):
+        raise public_error(f"A filter's {what} has 1 to {most} characters and no control characters.", "INVALID")
     return found
 
 
