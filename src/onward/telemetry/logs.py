@@ -1,23 +1,15 @@
-"""Log lines: one format for our own and the libraries'.
+"""Loggers of the packages.
 
-Packages take a logger from `logger(name)` and add key-value pairs; only entry points call `configure`.
+Packages take a logger from `logger(name)` and add key-value pairs; only entry points call `configure`. Structlog is
+loaded for the first line that is written: it takes a tenth of a second, and most commands write none.
 """
 
-import json
-import logging
-import sys
-import traceback
-from functools import cache
-from typing import Any, cast
+from __future__ import annotations
 
-import orjson
-import structlog
-from structlog.typing import EventDict, Processor
+from typing import TYPE_CHECKING, Any, cast
 
-from onward.text.visibility import escape, escape_json
-
-MAX_CHARACTERS = 20_000  # of one value: the text of an exception may be a whole answer of somebody's server
-CHATTY = ("aiosmtplib", "alembic", "asyncio", "dramatiq", "uvicorn")
+if TYPE_CHECKING:
+    import structlog
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
@@ -35,6 +27,16 @@ def set_environment(environment: str) -> None:
     _production = environment == "production"
 
 
+def configure(environment: str, level: str = "INFO") -> None:
+    """Write every log line of this process to standard error: as JSON in production, else for people to read.
+
+    Control characters in values are escaped. May be called again.
+    """
+    from onward.telemetry import log_lines  # noqa: PLC0415 - see above
+
+    log_lines.configure(production=environment == "production", level=level)
+
+
 _production = False
 
 
@@ -45,113 +47,6 @@ class _Logger:
         self._name = name
 
     def __getattr__(self, method: str) -> Any:
-        return getattr(structlog.get_logger(self._name) if structlog.is_configured() else _own(self._name), method)
+        from onward.telemetry import log_lines  # noqa: PLC0415 - see above
 
-
-def _own(name: str) -> structlog.stdlib.BoundLogger:
-    processors = [_drop_debug, *_shared(production=_production), *_rendering(production=_production)]
-    return structlog.stdlib.BoundLogger(structlog.PrintLogger(sys.stderr), processors, {"logger": name})
-
-
-def configure(environment: str, level: str = "INFO") -> None:
-    """Write every log line of this process to standard error: as JSON in production, else for people to read.
-
-    Control characters in values are escaped. May be called again.
-    """
-    production = environment == "production"
-    shared = [structlog.stdlib.add_logger_name, *_shared(production=production)]
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_rendering(production=production),
-            ],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    # A forgotten `await`, above all: a line of the log that names the job, and no bare text between the lines.
-    logging.captureWarnings(capture=False)
-    logging.captureWarnings(capture=True)
-    for library in CHATTY:
-        logging.getLogger(library).setLevel(logging.WARNING)
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
-    )
-
-
-@cache
-def _shared(*, production: bool) -> tuple[Processor, ...]:
-    return (
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.processors.TimeStamper(fmt="iso" if production else "%H:%M:%S", utc=production),
-        _format_exception,
-        _shorten,
-    )
-
-
-def _rendering(*, production: bool) -> list[Processor]:
-    return [structlog.processors.JSONRenderer(serializer=_json)] if production else [_escape, _readable()]
-
-
-def _drop_debug(_logger: Any, method: str, fields: EventDict) -> EventDict:
-    if method == "debug":
-        raise structlog.DropEvent
-    return fields
-
-
-def _readable() -> Processor:
-    return structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
-    )
-
-
-def _json(fields: EventDict, **_options: Any) -> str:
-    try:
-        return escape_json(orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
-    except TypeError:  # half a surrogate pair, or a number beyond 64 bits: slower, but the line is not lost
-        return json.dumps(fields, default=str)
-
-
-def _format_exception(_logger: Any, _method: str, fields: EventDict) -> EventDict:
-    """Turn `exc_info`, in any of its forms, into the text `exception`, without the values of local variables."""
-    given = fields.pop("exc_info", None)
-    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
-    if isinstance(error, BaseException):
-        fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
-    return fields
-
-
-def _shorten(_logger: Any, _method: str, fields: EventDict) -> EventDict:
-    """Cut the middle out of long texts: a traceback begins with the place, and ends with the message."""
-    for key, value in fields.items():
-        if isinstance(value, str) and len(value) > MAX_CHARACTERS:
-            half = MAX_CHARACTERS // 2
-            fields[key] = f"{value[:half]} ... ({len(value) - 2 * half} characters left out) ... {value[-half:]}"
-    return fields
-
-
-def _escape(_logger: Any, _method: str, fields: EventDict) -> EventDict:
-    """Escape control characters in values; a bar before each line tells a traceback from log lines."""
-    exception = fields.pop("exception", None)
-    escaped: EventDict = {_one_line(key): _one_line(value) for key, value in fields.items()}
-    if exception is not None:
-        escaped["exception"] = "\n".join(f"    | {_one_line(line)}" for line in str(exception).split("\n"))
-    return escaped
-
-
-def _one_line(value: Any) -> Any:
-    text = value if isinstance(value, str) else repr(value)
-    return escape(text)
+        return getattr(log_lines.bound(self._name, production=_production), method)

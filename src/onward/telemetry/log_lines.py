@@ -1,0 +1,125 @@
+"""How log lines are written: one format for our own and the libraries', by structlog."""
+
+import json
+import logging
+import sys
+import traceback
+from functools import cache
+from typing import Any, cast
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor
+
+from onward.text.visibility import escape, escape_json
+
+MAX_CHARACTERS = 20_000  # of one value: the text of an exception may be a whole answer of somebody's server
+CHATTY = ("aiosmtplib", "alembic", "asyncio", "dramatiq", "uvicorn")
+
+
+def bound(name: str, *, production: bool) -> structlog.stdlib.BoundLogger:
+    """Return structlog's logger of that name, of its configuration; where nobody has configured it, of our own."""
+    if structlog.is_configured():
+        return cast("structlog.stdlib.BoundLogger", structlog.get_logger(name))
+    processors = [_drop_debug, *_shared(production=production), *_rendering(production=production)]
+    return structlog.stdlib.BoundLogger(structlog.PrintLogger(sys.stderr), processors, {"logger": name})
+
+
+def configure(*, production: bool, level: str) -> None:
+    """Configure structlog and Python's own logging."""
+    shared = [structlog.stdlib.add_logger_name, *_shared(production=production)]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_rendering(production=production),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # A forgotten `await`, above all: a line of the log that names the job, and no bare text between the lines.
+    logging.captureWarnings(capture=False)
+    logging.captureWarnings(capture=True)
+    for library in CHATTY:
+        logging.getLogger(library).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+@cache
+def _shared(*, production: bool) -> tuple[Processor, ...]:
+    return (
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso" if production else "%H:%M:%S", utc=production),
+        _format_exception,
+        _shorten,
+    )
+
+
+def _rendering(*, production: bool) -> list[Processor]:
+    return [structlog.processors.JSONRenderer(serializer=_json)] if production else [_escape, _readable()]
+
+
+def _drop_debug(_logger: Any, method: str, fields: EventDict) -> EventDict:
+    if method == "debug":
+        raise structlog.DropEvent
+    return fields
+
+
+def _readable() -> Processor:
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+    )
+
+
+def _json(fields: EventDict, **_options: Any) -> str:
+    try:
+        return escape_json(orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
+    except TypeError:  # half a surrogate pair, or a number beyond 64 bits: slower, but the line is not lost
+        return json.dumps(fields, default=str)
+
+
+def _format_exception(_logger: Any, _method: str, fields: EventDict) -> EventDict:
+    """Turn `exc_info`, in any of its forms, into the text `exception`, without the values of local variables."""
+    given = fields.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
+    return fields
+
+
+def _shorten(_logger: Any, _method: str, fields: EventDict) -> EventDict:
+    """Cut the middle out of long texts: a traceback begins with the place, and ends with the message."""
+    for key, value in fields.items():
+        if isinstance(value, str) and len(value) > MAX_CHARACTERS:
+            half = MAX_CHARACTERS // 2
+            fields[key] = f"{value[:half]} ... ({len(value) - 2 * half} characters left out) ... {value[-half:]}"
+    return fields
+
+
+def _escape(_logger: Any, _method: str, fields: EventDict) -> EventDict:
+    """Escape control characters in values; a bar before each line tells a traceback from log lines."""
+    exception = fields.pop("exception", None)
+    escaped: EventDict = {_one_line(key): _one_line(value) for key, value in fields.items()}
+    if exception is not None:
+        escaped["exception"] = "\n".join(f"    | {_one_line(line)}" for line in str(exception).split("\n"))
+    return escaped
+
+
+def _one_line(value: Any) -> Any:
+    text = value if isinstance(value, str) else repr(value)
+    return escape(text)
