@@ -23,6 +23,7 @@ ROWS = 50_000  # of the history, or figures of commits, that one answer is made 
 SCANNED = 200_000  # rows of errors, which the database adds up
 GROUPS = 1_000  # of errors in an answer
 SLACK_US = 10 * MINUTE_US  # the caller's clock, and the way here; rows are kept for an hour longer
+ALL = "*"  # in place of a handler: all that an answer is of
 _KINDS = {MINUTE_US: StatsStep.MINUTE, HOUR_US: StatsStep.HOUR, DAY_US: StatsStep.DAY}
 _KEPT = {StatsStep.MINUTE: "24 hours", StatsStep.HOUR: "35 days", StatsStep.DAY: "400 days"}
 _FRESH = -1  # in place of a row's step: the figures of a commit
@@ -82,11 +83,18 @@ class _Part(NamedTuple):
     end: int
 
 
-def stats(tx: Tx, span: Span, *, handler: Sequence[str] = (), step: StatsStep = StatsStep.TOTAL) -> list[HandlerStats]:
+def stats(
+    tx: Tx,
+    span: Span,
+    *,
+    handler: Sequence[str] = (),
+    step: StatsStep = StatsStep.TOTAL,
+    together: bool = False,
+) -> list[HandlerStats]:
     """Return what each handler did in each step of the time, by time and name; nothing for a step without any job.
 
-    The time is widened to whole minutes, or to whole hours and days where minutes and hours are kept no more. Raises
-    WrongRange, TooMuch and Behind.
+    `together`: what all of them did, as the figures of one that is called `ALL`. The time is widened to whole minutes,
+    or to whole hours and days where minutes and hours are kept no more. Raises WrongRange, TooMuch and Behind.
     """
     span = _widened(span, step, tx.now)
     parts = _parts(span) if step is StatsStep.TOTAL else [_Part(LENGTH_US[step], span.begin, span.end)]
@@ -94,7 +102,7 @@ def stats(tx: Tx, span: Span, *, handler: Sequence[str] = (), step: StatsStep = 
     length = 0 if step is StatsStep.TOTAL else LENGTH_US[step]
 
     def sums(at: int, of: str) -> Sums:
-        return found.setdefault((at - at % length if length else span.begin, of), Sums())
+        return found.setdefault((at - at % length if length else span.begin, ALL if together else of), Sums())
 
     added = Added()
     for step_, at, of, *counts, waits, runs in _read(tx, parts, handler):

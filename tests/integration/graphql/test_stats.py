@@ -29,6 +29,7 @@ STATS = (
     "query($from: DateTime!, $to: DateTime!, $handler: [String!], $step: StatsStep! = TOTAL)"
     f" {{ stats(from: $from, to: $to, handler: $handler, step: $step) {{ {FIELDS} }} }}"
 )
+TOGETHER = STATS.replace("step: $step)", "step: $step, together: true)")
 FAILURES = (
     "query($from: DateTime!, $to: DateTime!, $handler: [String!], $parts: Int! = 1) { failures(from: $from, to: $to,"
     " handler: $handler, parts: $parts) { handler code message count firstAt lastAt trend } }"
@@ -68,6 +69,9 @@ async def test_the_figures_are_those_of_the_jobs(tmp_path: Path, capsys: pytest.
             assert [[line[name] for name in names] for line in lines] == [
                 [one[name] for name in names] for one in found
             ]
+            whole = (await api.data(TOGETHER, **span(), step=step.value))["stats"]
+            assert {one["handler"] for one in whole} == {"*"}
+            assert sum(one["succeeded"] for one in whole) == 2
         assert (await api.data(STATS, **span(), handler=["email.*"]))["stats"] == []
         assert (await api.data(FAILURES, **span()))["failures"] == []
         assert terminal.show(settings, "1h", "0m", (), StatsStep.TOTAL, as_json=False) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -153,6 +153,26 @@ def test_waits_and_runs_are_measured(writer: Writer) -> None:
     assert done.finished_at is not None
     assert found.sums.waits == {sketch.bucket(job.attempts[-1].started_at - job.due_at): 1}
     assert found.sums.runs == {sketch.bucket(done.finished_at - job.attempts[-1].started_at): 1}
+
+
+def test_together_is_the_sum_of_all_handlers(writer: Writer) -> None:
+    """Counts, and waits and runs, of which percentiles could not be added."""
+    for name in ("a.one", "b.two"):
+        mix(writer, name)
+    for step in StatsStep:
+        each, whole = (
+            writer.run_sync(lambda tx, both=both, step=step: stats.stats(tx, around(tx), step=step, together=both))  # type: ignore[misc]
+            for both in (False, True)
+        )
+        assert {one.handler for one in each} == {"a.one", "b.two"}
+        assert {one.handler for one in whole} == {stats.ALL}
+        assert len({one.span for one in whole}) == len(whole)
+        for part in ("counts", "waits", "runs"):
+            assert added(getattr(one.sums, part) for one in each) == added(getattr(one.sums, part) for one in whole)
+
+
+def added(parts: Iterable[Any]) -> Counter[Any]:
+    return sum((Counter(dict(enumerate(one)) if isinstance(one, list) else one) for one in parts), Counter())
 
 
 def test_minutes_hours_and_days_say_the_same(writer: Writer) -> None:

@@ -32,6 +32,10 @@ Named = Annotated[
 Step = Annotated[
     StatsStep, strawberry.argument(description="The time that each row is of; a time without any job has no row.")
 ]
+Together = Annotated[
+    bool,
+    strawberry.argument(description="One row for all handlers together in place of one for each; its handler is `*`."),
+]
 Parts = Annotated[
     int,
     strawberry.argument(description="The number of equal parts of the time, of whole hours each, 50 at most."),
@@ -78,7 +82,13 @@ class Failure:
 
 @query
 async def stats(
-    info: Info, from_: From, to: To, handler: Named = strawberry.UNSET, step: Step = StatsStep.TOTAL
+    info: Info,
+    from_: From,
+    to: To,
+    *,
+    handler: Named = strawberry.UNSET,
+    step: Step = StatsStep.TOTAL,
+    together: Together = False,
 ) -> list[HandlerStats]:
     span, names = _asked(from_, to, given(handler))
 
@@ -92,7 +102,7 @@ async def stats(
                 wait=_percentiles(one.sums.waits),
                 run=_percentiles(one.sums.runs),
             )
-            for one in history.stats(tx, span, handler=names, step=step)
+            for one in history.stats(tx, span, handler=names, step=step, together=together)
         ]
 
     return await _read(info, look)
