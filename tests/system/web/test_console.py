@@ -46,13 +46,32 @@ async def test_the_overview_shows_what_happened_and_keeps_it_over_a_reload(
     process(served, "fine")
     process(served, "bell \u0007")
     page = await opened(watched, served, "#/?range=day")
-    row = page.get_by_role("row").filter(has_text="steps.process_item").first
+    table = page.get_by_role("table", name="Figures by handler")
+    row = table.get_by_role("row").filter(has_text="steps.process_item")
     for _ in range(2):
-        await expect(row.locator(".at-failed")).to_have_text(re.compile("[1-9]"), timeout=15_000)
+        await expect(row.locator(".at-failed")).to_have_text(re.compile("[1-9]"))
         await expect(page.get_by_role("link", name="Last day")).to_have_attribute("aria-current", "true")
         await expect(page.get_by_role("img", name=re.compile(r"Last day: \d+ jobs? accepted"))).to_be_visible()
+        await expect(page.get_by_role("region", name="Errors of the last day")).to_contain_text("INVALID_ITEM")
         await page.reload()
     await no_findings(page, console_packages)
+
+
+async def test_the_overview_leads_to_one_handler_and_to_the_jobs_of_an_error(watched: Watched, served: str) -> None:
+    failed = process(served, "bell \u0007")
+    page = await opened(watched, served)
+    table = page.get_by_role("table", name="Figures by handler")
+    await table.get_by_role("link", name="Run p95").click()
+    await expect(table.get_by_role("columnheader", name="Run p95")).to_have_attribute("aria-sort", "descending")
+    await table.get_by_role("link", name="steps.process_item").click()
+    await expect(table.get_by_role("row")).to_have_count(2)
+    assert "handler=steps.process_item" in page.url
+    assert "sort=run95" in page.url
+    await page.get_by_role("link", name="All handlers instead of steps.process_item").click()
+    assert "handler" not in page.url
+    await page.get_by_role("region", name="Errors of the last hour").get_by_role("link", name="INVALID_ITEM").click()
+    assert "code=INVALID_ITEM" in page.url
+    await expect(page.locator("table.jobs tbody tr").first).to_contain_text(failed)
 
 
 async def test_an_unknown_address_leads_back(watched: Watched, served: str) -> None:

@@ -6,6 +6,8 @@ const clocks = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-
 const days = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 const years = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' });
+const minutes = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const dates = new Intl.DateTimeFormat(undefined, { weekday: 'short', day: 'numeric' });
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'always', style: 'short' });
 
 export const count = (number: number): string => numbers.format(number);
@@ -51,4 +53,14 @@ export function bytes(value: number): string {
   const power = Math.min(units.length - 1, value < 1 ? 0 : Math.floor(Math.log10(value) / 3));
   const scaled = value / 1_000 ** power;
   return `${scaled < 10 && power ? scaled.toFixed(1) : Math.round(scaled)} ${units[power]}`;
+}
+
+// The words at the marks of an axis of time, in seconds since 1970: the clock, or the day where it begins and days are shown.
+export function marks(times: readonly number[]): string[] {
+  const apart = (times[1] ?? 0) - (times[0] ?? 0);
+  return times.map((time) => {
+    const date = new Date(time * 1_000);
+    const begins = date.getHours() === 0 && date.getMinutes() === 0;
+    return (apart >= 86_400 || (begins && apart >= 3_600) ? dates : minutes).format(date);
+  });
 }

@@ -168,9 +168,10 @@ function reopen(): void {
 
 // Opens the socket, and keeps it while the tab is shown.
 export function start(): void {
-  open();
-  token.listen(reopen); // the old connection was let in by the old one
-  addEventListener('online', reopen);
+  if (!document.hidden) open();
+  const anew = () => { if (client) reopen(); };
+  token.listen(anew); // the old connection was let in by the old one
+  addEventListener('online', anew);
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) close();
     else if (!client) reopen();

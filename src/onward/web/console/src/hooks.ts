@@ -30,7 +30,7 @@ export function useQuery<Data, Variables>(operation: Operation<Data, Variables>,
       if (stopped || now !== asking) return;
       clearTimeout(slow);
       setState((known) => ({ ...known, ...answer, slow: false }));
-      if (every && !document.hidden) timer = setTimeout(look, every);
+      if (every) timer = setTimeout(shown, every);
     };
     const shown = () => { if (!document.hidden) void look(); };
     refresh.current = () => void look();

@@ -5,6 +5,8 @@ import './styles/shell.css';
 import './styles/table.css';
 import './styles/overview.css';
 import './styles/operators.css';
+import './styles/jobs.css';
+import './styles/job.css';
 import { start } from './graphql';
 import { Shell } from './shell';
 

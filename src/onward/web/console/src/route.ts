@@ -1,22 +1,8 @@
 // Where the page is, kept in the address after the #, so that Back works and a view can be sent to somebody.
+import { parseRoute, type Route } from './address';
 import { Store, useStore } from './store';
 
-export interface Route { path: readonly string[]; search: URLSearchParams }
-type Search = Record<string, string | readonly string[] | null | undefined>;
-
-export function parseRoute(hash: string): Route {
-  const [path = '', search = ''] = hash.replace(/^#/, '').split('?', 2);
-  return { path: path.split('/').filter(Boolean).map(decoded), search: new URLSearchParams(search) };
-}
-
-// href('jobs', { status: ['FAILED'] }) is "#/jobs?status=FAILED"; empty values are left out.
-export function href(path: string, search: Search = {}): string {
-  const asked = new URLSearchParams(Object.entries(search).flatMap(([name, value]) => (
-    (typeof value === 'string' ? [value] : value ?? []).filter(Boolean).map((one) => [name, one]))));
-  return `#/${path}${asked.size ? `?${asked}` : ''}`;
-}
-
-export const toJob = (id: string): string => href(`jobs/${encodeURIComponent(id)}`);
+export { href, toJob } from './address';
 
 export const route = new Store(parseRoute(location.hash));
 export const useRoute = (): Route => useStore(route);
@@ -29,12 +15,4 @@ export function go(to: string, { replace = false } = {}): void {
   if (to === (location.hash || '#/')) return;
   if (replace) location.replace(to);
   else location.hash = to;
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }

@@ -24,6 +24,7 @@ const WORDS: Record<Connection, string> = {
 export function Shell({ explorer, jobs, icon }: { explorer: string; jobs: string; icon: string }) {
   const { path } = useRoute();
   const viewer = useViewer();
+  const system = useSystem();
   useLook();
   const page = pages.find((one) => one.path === (path[0] ?? ''));
   useEffect(() => { if (page && path.length < 2) document.title = `${page.title} - Onward`; }, [page, path.length]);
@@ -41,7 +42,7 @@ export function Shell({ explorer, jobs, icon }: { explorer: string; jobs: string
       </header>
       <nav aria-label="Pages" class="pages">
         <ul>
-          {pages.map(({ path: name, title }) => (
+          {pages.filter(({ when }) => !when || (system && when(system))).map(({ path: name, title }) => (
             <li key={name}><a href={href(name)} aria-current={page?.path === name ? 'page' : undefined}>{title}</a></li>
           ))}
         </ul>

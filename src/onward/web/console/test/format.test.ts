@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { ago, bytes, length, plural, seconds } from '../src/format';
+import { parse } from '../src/exact';
+import { ago, bytes, json, length, marks, moment, plural, seconds } from '../src/format';
 
 test('a length has the unit that fits it', () => {
   assert.deepEqual([0, 850, 2_440, 9_960, 59_400, 725_000, 7_260_000, 277_200_000].map(length),
@@ -19,4 +20,23 @@ test('a time is told from now on', () => {
 test('bytes and numbers have units', () => {
   assert.deepEqual([0, 999, 1_500, 73_400_320].map(bytes), ['0 B', '999 B', '1.5 kB', '73 MB']);
   assert.deepEqual([plural(1, 'job'), plural(2, 'job')], ['1 job', '2 jobs']);
+});
+
+test('a date in another year shows the year', () => {
+  const now = new Date();
+  const dates = [now, new Date(now.getFullYear(), 0, now.getMonth() ? 2 : 1 + now.getDate() % 28), new Date(2019, 4, 1)].map((date) => moment(date.toISOString()));
+  assert.match(dates[2]!, /2019/);
+  assert.doesNotMatch(dates.slice(0, 2).join(), /20[2-9]\d/);
+});
+
+test('an axis shows the clock, and days where they begin', () => {
+  const at = (hours: number) => new Date(2026, 0, 1, hours).getTime() / 1_000;
+  assert.deepEqual(marks([at(9), at(9) + 600]), ['09:00', '09:10']);
+  assert.deepEqual(marks([at(18), at(24)]).map((words) => /:/.test(words)), [true, false]);
+});
+
+// JavaScript's own parser rounds numbers beyond 2^53; a browser without JSON.rawJSON does, too.
+test('whole numbers keep every digit', { skip: !('rawJSON' in JSON) }, () => {
+  const shown = json(parse('{"big": 12345678901234567890, "small": 7, "part": 1.5}'));
+  assert.match(shown, /12345678901234567890/);
 });

@@ -1,7 +1,7 @@
 // Lines over time. The legend gives the sum or the last value of each, and the values under the pointer or the arrow keys.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
-import { moment } from '../format';
+import { marks, moment } from '../format';
 import type { Tone } from './Sparkline';
 
 export interface Series {
@@ -39,14 +39,14 @@ export function Chart({ label, at, series, format, stepped = false }: Properties
       width: Math.max(100, element.clientWidth), height: HEIGHT, legend: { show: false }, padding: [8, 4, 0, 0],
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
       scales: { y: { range: (_plot, _low, high) => [0, (high || 1) * 1.05] } },
-      axes: [{ ...axis, grid: { show: false }, size: 26 }, { ...axis, size: 58, values: (_plot, values) => values.map((value) => shownFormat.current(value)) }],
+      axes: [{ ...axis, grid: { show: false }, size: 26, space: 60, values: (_plot, values) => marks(values) }, { ...axis, size: 58, values: (_plot, values) => values.map((value) => shownFormat.current(value)) }],
       series: [{}, ...series.map(({ name, tone: of, filled }) => ({
-        label: name, stroke: tone(of), width: 1.75, points: { show: false }, spanGaps: true,
+        label: name, stroke: tone(of), width: 1.75, spanGaps: true, points: stepped ? { show: false } : { size: 5 },
         ...(filled ? { fill: () => `color-mix(in srgb, ${resolved(element, of)} 18%, transparent)` } : {}),
         ...(stepped ? { paths: uPlot.paths.stepped!({ align: 1 }) } : {}),
       }))],
       hooks: { setCursor: [({ cursor }) => setIndex(cursor.idx ?? null)] },
-    }, data(at, series), element);
+    }, data(at, series, stepped), element);
     plot.current = made;
     const sized = new ResizeObserver(() => {
       if (element.clientWidth) made.setSize({ width: element.clientWidth, height: HEIGHT });
@@ -62,7 +62,7 @@ export function Chart({ label, at, series, format, stepped = false }: Properties
     };
   }, [shape, stepped]);
 
-  useEffect(() => { plot.current?.setData(data(at, series)); }, [at, series]);
+  useEffect(() => { plot.current?.setData(data(at, series, stepped)); }, [at, series, stepped]);
 
   const pointed = index !== null && at[index] !== undefined ? index : null;
   const walk = (event: KeyboardEvent) => {
@@ -85,8 +85,11 @@ export function Chart({ label, at, series, format, stepped = false }: Properties
   );
 }
 
-function data(at: readonly number[], series: readonly Series[]): uPlot.AlignedData {
-  return [[...at], ...series.map(({ values }) => [...values])] as uPlot.AlignedData;
+// A step lasts to the begin of the next one, and so does the last.
+function data(at: readonly number[], series: readonly Series[], stepped: boolean): uPlot.AlignedData {
+  if (!stepped || at.length < 2) return [[...at], ...series.map(({ values }) => [...values])] as uPlot.AlignedData;
+  const end = 2 * at.at(-1)! - at.at(-2)!;
+  return [[...at, end], ...series.map(({ values }) => [...values, values.at(-1) ?? null])] as uPlot.AlignedData;
 }
 
 // The colour that the variable has now.

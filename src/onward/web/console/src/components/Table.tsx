@@ -9,6 +9,7 @@ export interface Column<Row> {
   width?: 4 | 5 | 6 | 7 | 8 | 9 | 10 | 12 | 14 | 16; // rem; without one it takes what is left
   numeric?: boolean; // to the right
   away?: boolean; // left out below 1080 px
+  sort?: { href: string; on: boolean }; // the address of the table in the order of this column, and whether it has it
 }
 
 interface Properties<Row> {
@@ -27,7 +28,11 @@ export function Table<Row>({ label, columns, rows, rowKey, rowProps, kind = '' }
     <table class={`table ${kind}`} role="table" aria-label={label}>
       <thead role="rowgroup">
         <tr role="row">
-          {columns.map((column) => <th key={column.name} scope="col" role="columnheader" class={classOf(column)}>{column.head}</th>)}
+          {columns.map((column) => (
+            <th key={column.name} scope="col" role="columnheader" class={classOf(column)} aria-sort={column.sort?.on ? 'descending' : undefined}>
+              {column.sort ? <a href={column.sort.href}>{column.head}</a> : column.head}
+            </th>
+          ))}
         </tr>
       </thead>
       <tbody role="rowgroup">

@@ -1,79 +1,84 @@
-// What happened in the last hour, day or week: how much, how slow, what failed, what waits.
+// What happens, and what happened in the last hour, day or week: how much, how slow, what failed, what waits.
+import { useEffect } from 'preact/hooks';
 import { Answer } from '../components/Answer';
+import { Counts } from '../components/Counts';
 import { EmptyState } from '../components/EmptyState';
 import { ForAdmins } from '../components/ForAdmins';
 import { RangeChoice } from '../components/RangeChoice';
-import { Table } from '../components/Table';
-import { Chart } from '../components/Chart';
-import { compact, count, plural, seconds } from '../format';
-import { overview, type Figures, type Overview as Told } from '../generated/overview';
+import { count, seconds } from '../format';
+import { earlier, errors, overview, type Earlier, type Overview as Told } from '../generated/overview';
 import { useQuery } from '../hooks';
-import { steps, useRange, type Range } from '../range';
-
-const LOOK_MS = 10_000;
+import { useAddress, useRange, type Range } from '../range';
+import { go, href, useRoute } from '../route';
+import { readFilter, toJobs } from './jobs/filter';
+import { Course } from './overview/course';
+import { Failed } from './overview/failed';
+import { ByHandler } from './overview/handlers';
+import { Waiting } from './overview/waiting';
 
 export function Overview() {
+  const { search } = useRoute();
+  const handler = search.get('handler') ?? '';
+  const address = useAddress();
+  useEffect(() => { if (search.has('status')) go(toJobs(readFilter(search)), { replace: true }); }, [search]); // of the page before this one
   return (
     <div class="stack">
-      <div class="bar"><h1>Overview</h1><RangeChoice /></div>
-      <ForAdmins what="Figures of all jobs"><Course /></ForAdmins>
+      <div class="bar">
+        <h1>Overview</h1>
+        {handler ? <p class="chip">{handler} <a href={address({ handler: '' })} aria-label={`All handlers instead of ${handler}`}>✕</a></p> : null}
+        <RangeChoice />
+      </div>
+      <Counts address={(status) => href('jobs', { status, handler })} />
+      <ForAdmins what="Figures of all jobs"><Figures handler={handler} /></ForAdmins>
     </div>
   );
 }
 
-function Course() {
+function Figures({ handler }: { handler: string }) {
   const range = useRange();
-  const asked = useQuery(overview, { from: range.from, to: range.to, step: range.step }, LOOK_MS);
-  return <Answer of={asked}>{(told) => <Shown told={told} range={range} />}</Answer>;
-}
-
-function Shown({ told, range }: { told: Told; range: Range }) {
-  const total = (kind: 'enqueued' | 'succeeded' | 'failed' | 'retried') => told.total.reduce((sum, row) => sum + row[kind], 0);
-  const at = steps(range);
-  const place = new Map(at.map((time, index) => [time, index]));
-  const course = (kind: 'enqueued' | 'succeeded' | 'failed') => {
-    const values = at.map(() => 0);
-    for (const row of told.course) {
-      const index = place.get(Date.parse(row.from));
-      if (index !== undefined) values[index]! += row[kind];
-    }
-    return values;
-  };
+  const named = handler ? [handler] : [];
+  const time = { from: range.from, to: range.to, handler: named };
+  const asked = useQuery(overview, time, range.lookMs);
+  const failed = useQuery(errors, time, range.lookMs);
+  const before = useQuery(earlier, { from: range.before, to: range.from, handler: named }, range.lookMs).data?.stats ?? [];
   return (
     <>
-      <section class="card" aria-labelledby="throughput">
-        <h2 id="throughput">{`Jobs per ${range.step.toLowerCase()}`}</h2>
-        <Chart
-          label={`Last ${range.name}: ${plural(total('enqueued'), 'job')} accepted, ${count(total('succeeded'))} succeeded, ${count(total('failed'))} failed.`}
-          at={at.map((time) => time / 1_000)} format={compact} stepped
-          series={[
-            { name: 'accepted', tone: 'soft', filled: true, values: course('enqueued'), shown: count(total('enqueued')) },
-            { name: 'succeeded', tone: 'accent', values: course('succeeded'), shown: count(total('succeeded')) },
-            { name: 'failed', tone: 'bad', values: course('failed'), shown: count(total('failed')) },
-          ]}
-        />
-      </section>
-      <section class="card" aria-labelledby="by-handler">
-        <h2 id="by-handler">Handlers</h2>
-        {told.total.length ? <ByHandler rows={told.total} /> : <EmptyState title={`No job in the last ${range.name}.`} />}
-      </section>
+      <Answer of={asked}>{(told) => <Sums told={told} />}</Answer>
+      <Course range={range} handler={named} />
+      <div class="halves">
+        <Waiting handler={handler} />
+        <Answer of={failed}>{({ failures }) => <Failed rows={failures} range={range} />}</Answer>
+      </div>
+      {asked.data ? <Handlers rows={asked.data.each} before={before} range={range} /> : null}
     </>
   );
 }
 
-function ByHandler({ rows }: { rows: readonly Figures[] }) {
+function Sums({ told: { all } }: { told: Told }) {
+  const sums = all[0];
+  const failed = sums?.failed ?? 0;
+  const ended = failed + (sums?.succeeded ?? 0);
+  const share = ended ? ` (${(failed / ended * 100).toFixed(failed / ended < 0.1 ? 1 : 0)} %)` : '';
+  const shown: [string, string, boolean?][] = [
+    ['Accepted', count(sums?.enqueued ?? 0)],
+    ['Succeeded', count(sums?.succeeded ?? 0)],
+    ['Failed', `${count(failed)}${failed ? share : ''}`, failed > 0],
+    ['Retried attempts', count(sums?.retried ?? 0)],
+    ['Wait p95', seconds(sums?.wait.p95) || '–'],
+    ['Run p95', seconds(sums?.run.p95) || '–'],
+  ];
   return (
-    <Table
-      label="Figures by handler" rows={rows} rowKey={({ handler }) => handler}
-      columns={[
-        { name: 'handler', head: 'Handler', cell: ({ handler }) => handler },
-        { name: 'enqueued', head: 'Accepted', width: 7, numeric: true, cell: ({ enqueued }) => count(enqueued) },
-        { name: 'failed', head: 'Failed', width: 7, numeric: true, cell: ({ failed }) => count(failed) },
-        { name: 'wait50', head: 'Wait p50', width: 7, numeric: true, away: true, cell: ({ wait }) => seconds(wait.p50) },
-        { name: 'wait95', head: 'Wait p95', width: 7, numeric: true, cell: ({ wait }) => seconds(wait.p95) },
-        { name: 'run50', head: 'Run p50', width: 7, numeric: true, away: true, cell: ({ run }) => seconds(run.p50) },
-        { name: 'run95', head: 'Run p95', width: 7, numeric: true, cell: ({ run }) => seconds(run.p95) },
-      ]}
-    />
+    <dl class="figures">
+      {shown.map(([name, value, bad]) => <div key={name}><dt>{name}</dt><dd data-bad={bad ? '' : undefined}>{value}</dd></div>)}
+    </dl>
+  );
+}
+
+function Handlers({ rows, before, range }: { rows: Told['each']; before: Earlier['stats']; range: Range }) {
+  return (
+    <section class="card" aria-labelledby="by-handler">
+      <h2 id="by-handler">{`By handler, in the last ${range.name}`}</h2>
+      {rows.length ? <ByHandler rows={rows} before={before} range={range} /> : <EmptyState title={`No job in the last ${range.name}.`} />}
+    </section>
   );
 }

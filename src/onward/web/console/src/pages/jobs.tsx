@@ -1,0 +1,102 @@
+// The jobs, newest first, as the filter in the address wants them; and one job at #/jobs/ID.
+import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { Counts } from '../components/Counts';
+import { EmptyState } from '../components/EmptyState';
+import { Table, type Column } from '../components/Table';
+import { StatusMark } from '../components/StatusMark';
+import { Time } from '../components/Time';
+import { count, plural } from '../format';
+import { notice } from '../notices';
+import { toJob, useRoute } from '../route';
+import type { Status } from '../status';
+import { JobPage } from './job';
+import { asInput, readFilter, toJobs } from './jobs/filter';
+import { FilterForm } from './jobs/form';
+import { MANY, useList, type Item } from './jobs/list';
+import { note, took } from './jobs/note';
+
+const SHOWN = 8; // characters of an id that stay where it is narrow: its end, since ids of one day begin alike
+
+let back = '#/jobs'; // the list that a job was opened from
+let left = ''; // the job that was opened last
+
+export function Jobs() {
+  const { path: [, id], search } = useRoute();
+  const query = search.toString();
+  useEffect(() => {
+    if (id) left = id;
+    else back = `#/jobs${query && `?${query}`}`;
+  }, [id, query]);
+  return id ? <JobPage key={id} id={id} back={back} /> : <JobList search={query} />;
+}
+
+function JobList({ search }: { search: string }) {
+  const filter = useMemo(() => readFilter(new URLSearchParams(search)), [search]);
+  const frame = useRef<HTMLDivElement>(null);
+  const held = () => frame.current?.querySelector('tbody')?.matches(':hover, :focus-within') ?? false;
+  const { list, listed: { rows, fresh, newest, info, error } } = useList(filter, held);
+  useEffect(() => { notice('list', error?.message); return () => notice('list', null); }, [error]);
+  useEffect(() => { // back from a job: where one was
+    if (!rows || !left) return;
+    frame.current?.querySelector<HTMLElement>(`a[title="${CSS.escape(left)}"]`)?.focus();
+    left = '';
+  }, [rows]);
+  const toggled = (status: Status) => toJobs({
+    ...filter, status: filter.status.includes(status) ? filter.status.filter((one) => one !== status) : [...filter.status, status],
+  });
+  return (
+    <div class="stack">
+      <h1>Jobs</h1>
+      <Counts address={toggled} chosen={filter.status} />
+      <section class="card" aria-label="List of jobs">
+        <FilterForm filter={filter} />
+        {fresh ? (
+          <button type="button" class="more" onClick={() => list?.newestPage()}>
+            {`${fresh >= MANY ? `More than ${count(MANY)} newer jobs` : plural(fresh, 'newer job')} · show`}
+          </button>
+        ) : null}
+        <div class="frame" ref={frame}>
+          {rows?.length ? (
+            <Table
+              label="Jobs" kind="jobs" columns={COLUMNS} rows={rows} rowKey={({ id }) => id}
+              rowProps={(job) => ({ 'data-job': job.id, 'data-left': list && !list.matches(job) ? '' : undefined })}
+            />
+          ) : null}
+        </div>
+        {rows?.length === 0 ? <Nothing filtered={asInput(filter) !== null} /> : null}
+        {info && !(newest && !info.hasNextPage) ? (
+          <nav class="pager" aria-label="Pages of jobs">
+            <button type="button" class="quiet" disabled={newest} onClick={() => list?.newestPage()}>Newest</button>
+            <button type="button" class="quiet" disabled={!info.hasPreviousPage} onClick={() => list?.newerPage()}>Newer</button>
+            <button type="button" class="quiet" disabled={!info.hasNextPage} onClick={() => list?.olderPage()}>Older</button>
+          </nav>
+        ) : null}
+      </section>
+    </div>
+  );
+}
+
+function Nothing({ filtered }: { filtered: boolean }) {
+  return filtered
+    ? <EmptyState title="No job matches this filter.">Jobs that come to match appear here by themselves.</EmptyState>
+    : <EmptyState title="No jobs yet.">A job appears here as soon as it is accepted, and is followed until it is done.</EmptyState>;
+}
+
+const COLUMNS: readonly Column<Item>[] = [
+  { name: 'status', head: 'Status', width: 8, cell: (job) => <StatusMark status={job.status} /> },
+  { name: 'handler', head: 'Handler', width: 12, cell: (job) => job.handler },
+  { name: 'note', head: 'Note', cell: (job) => <Note job={job} /> },
+  {
+    name: 'job', head: 'Job', width: 9, cell: ({ id }) => (
+      <a href={toJob(id)} class="mono" title={id}><span>{id.slice(0, -SHOWN)}</span><span>{id.slice(-SHOWN)}</span></a>
+    ),
+  },
+  { name: 'backend', head: 'Backend', width: 7, away: true, cell: (job) => job.backend },
+  { name: 'created', head: 'Accepted', width: 9, cell: (job) => <Time at={job.createdAt} /> },
+  { name: 'took', head: 'Took', width: 6, cell: took },
+];
+
+function Note({ job }: { job: Item }) {
+  const words = note(job, job.waitingFor);
+  return words ? <span class="note" title={words} data-error={job.error && job.status === 'FAILED' ? '' : undefined}>{words}</span> : null;
+}

@@ -1,0 +1,72 @@
+// The filter's form: what is chosen goes into the address, and the address makes the list.
+import { useEffect, useRef } from 'preact/hooks';
+import { moment } from '../../format';
+import { go } from '../../route';
+import { useSystem, useViewer } from '../../viewer';
+import { asInput, NONE, toJobs, type Filter } from './filter';
+
+const TYPING_MS = 350;
+const LENGTH = 200;
+
+export function FilterForm({ filter }: { filter: Filter }) {
+  const system = useSystem();
+  const admin = useViewer()?.admin ?? false;
+  const form = useRef<HTMLFormElement>(null);
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  // What the address says, but for the field that somebody types into.
+  useEffect(() => {
+    for (const input of form.current?.querySelectorAll('input') ?? []) {
+      const value = filter[input.name as 'handler'];
+      if (document.activeElement !== input) input.value = input.type === 'datetime-local' ? local(value) : value;
+    }
+  }, [filter]);
+  const apply = () => {
+    clearTimeout(timer.current);
+    const data = new FormData(form.current!);
+    const text = (name: string) => String(data.get(name) ?? '').trim();
+    const time = (name: string) => (text(name) ? new Date(text(name)).toISOString() : '');
+    go(toJobs({ ...filter, handler: text('handler'), code: text('code'), owner: text('owner'), after: time('after'), before: time('before') }));
+  };
+  const typed = () => { clearTimeout(timer.current); timer.current = setTimeout(apply, TYPING_MS); };
+  const text = { type: 'search', autocomplete: 'off', spellcheck: false, maxLength: LENGTH, onInput: typed } as const;
+  return (
+    <form ref={form} class="filters" role="search" aria-label="Filter jobs" onSubmit={(event) => { event.preventDefault(); apply(); }}>
+      <div class="field wide">
+        <label for="filter-handler">Handler; * stands for anything</label>
+        <input id="filter-handler" name="handler" placeholder="email.*" list="handler-names" {...text} />
+        <datalist id="handler-names">{[...system?.handlers ?? []].sort().map((name) => <option key={name} value={name} />)}</datalist>
+      </div>
+      <div class="field"><label for="filter-code">Error code</label><input id="filter-code" name="code" placeholder="TIMEOUT" {...text} /></div>
+      {admin ? <div class="field"><label for="filter-owner">Owner</label><input id="filter-owner" name="owner" placeholder="a viewer's id" {...text} /></div> : null}
+      <div class="field"><label for="filter-after">Accepted after</label><input id="filter-after" name="after" type="datetime-local" step="1" onChange={apply} /></div>
+      <div class="field"><label for="filter-before">and before</label><input id="filter-before" name="before" type="datetime-local" step="1" onChange={apply} /></div>
+      <Conditions filter={filter} />
+      <button type="button" class="quiet" hidden={!asInput(filter)} onClick={() => go(toJobs(NONE))}>Clear</button>
+    </form>
+  );
+}
+
+// Conditions without a control of their own, which links of other pages set: each can be taken away.
+function Conditions({ filter }: { filter: Filter }) {
+  const shown: [name: keyof Filter, words: string][] = [
+    ['message', filter.message && `Error: ${filter.message}`],
+    ['finishedAfter', filter.finishedAfter && `Finished after ${moment(filter.finishedAfter)}`],
+    ['finishedBefore', filter.finishedBefore && `Finished before ${moment(filter.finishedBefore)}`],
+    ['batch', filter.batch && `Batch ${filter.batch}`],
+  ];
+  return (
+    <>
+      {shown.filter(([, words]) => words).map(([name, words]) => (
+        <p key={name} class="chip">{words} <a href={toJobs({ ...filter, [name]: '' })} aria-label={`Without: ${words}`}>✕</a></p>
+      ))}
+    </>
+  );
+}
+
+// As the control takes it: the time on this machine's clock, without a zone.
+function local(iso: string): string {
+  if (!iso) return '';
+  const date = new Date(iso);
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { asInput, matcher, NONE, readFilter } from '../src/pages/jobs/filter';
+import { written } from '../src/pages/job/chunks';
+import { fieldsOf, payloadOf } from '../src/pages/job/schema';
+import type { Row } from '../src/generated/jobs';
+
+const job = (more: Partial<Row> = {}): Row => ({
+  id: 'job_1', handler: 'email.welcome', status: 'FAILED', version: 1, done: true, backend: 'background', createdAt: '2026-01-01T12:00:00Z',
+  runAt: null, startedAt: null, finishedAt: null, progress: null, error: { code: 'BUSY', message: 'no answer' }, ...more,
+});
+
+test('an address is read as a filter, and what no filter is is left out', () => {
+  const filter = readFilter(new URLSearchParams('status=FAILED&status=NOTHING&handler= email.* &after=2026-01-01T12:00:00Z&before=soon'));
+  assert.deepEqual(filter, { ...NONE, status: ['FAILED'], handler: 'email.*', after: '2026-01-01T12:00:00.000Z' });
+  assert.deepEqual(asInput(filter), { status: ['FAILED'], handler: ['email.*'], createdAfter: '2026-01-01T12:00:00.000Z' });
+  assert.equal(asInput(NONE), null);
+});
+
+test('a job that has changed is tried by the filter', () => {
+  const matches = (filter: Partial<typeof NONE>, more: Partial<Row> = {}) => matcher({ ...NONE, ...filter })(job(more));
+  assert.ok(matches({}));
+  assert.ok(matches({ handler: 'steps.* email.*', status: ['FAILED'], code: 'BUSY' }));
+  assert.ok(!matches({ handler: 'email' }));
+  assert.ok(!matches({ status: ['QUEUED'] }));
+  assert.ok(!matches({ code: 'BUSY' }, { error: null }));
+  assert.ok(!matches({ after: '2026-01-01T12:00:01Z' }));
+  assert.ok(!matches({ before: '2026-01-01T11:59:59Z' }));
+  assert.ok(matches({ message: 'no' }));
+  assert.ok(!matches({ message: 'no paper' }));
+  assert.ok(!matches({ finishedAfter: '2026-01-01T12:00:00Z' }));
+  assert.ok(matches({ finishedAfter: '2026-01-01T12:00:00Z' }, { finishedAt: '2026-01-01T12:00:01Z' }));
+});
+
+test('output follows its chunks, and says what is missing and what runs again', () => {
+  const last = { variables: { id: 'job_1', after: null }, attempts: {}, line: true };
+  const take = (offset: number, attempt: number, data: unknown) => written(last, { offset, attempt, step: 'write', data });
+  assert.equal(take(0, 1, 'one'), 'one');
+  assert.equal(take(0, 1, 'one'), '');
+  assert.equal(take(1, 1, { n: 2 }), '\n{"n":2}\n');
+  assert.equal(take(4, 2, 'anew'), '[2 older chunks are no longer kept]\n[write again, in attempt 2]\nanew');
+});
+
+test('a payload is made of what the fields hold', () => {
+  const made = fieldsOf({
+    type: 'object', required: ['yes', 'size', 'word', 'maybe'], $defs: { Size: { enum: ['S', 'M'], type: 'string' } },
+    properties: {
+      yes: { type: 'boolean' }, size: { $ref: '#/$defs/Size' }, word: { type: 'string' }, n: { type: 'integer' },
+      maybe: { anyOf: [{ type: 'number' }, { type: 'null' }] }, list: { type: 'array' },
+    },
+  });
+  assert.deepEqual(made.fields.map(({ kind }) => kind), ['checkbox', 'choice', 'text', 'number', 'number', 'json']);
+  const of = (values: Record<string, string>) => payloadOf(made, (name) => values[name] ?? '');
+  assert.deepEqual(of({ yes: 'on', size: '1', word: 'a', n: '3', maybe: '0.5', list: '[1]' }), { yes: true, size: 'M', word: 'a', n: 3, maybe: 0.5, list: [1] });
+  assert.deepEqual(of({ list: 'no JSON' }), { yes: false, word: '', maybe: null, list: 'no JSON' });
+  assert.deepEqual(payloadOf(fieldsOf({ type: 'string' }), () => 'text'), 'text');
+  assert.equal(payloadOf(fieldsOf({ type: 'null' }), () => ''), null);
+});

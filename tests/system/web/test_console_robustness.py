@@ -1,0 +1,131 @@
+"""The console with hostile text, a lost connection, a token, a hidden tab, and viewers without rights."""
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from playwright.async_api import Browser, Route, WebSocketRoute, expect
+
+from tests import application
+from tests.processes import running
+from tests.system.web.conftest import Watched
+from tests.system.web.console_page import opened
+from tests.system.web.jobs_page import process
+from tests.system.web.test_reading import JWT
+from tests.system.web.test_robustness import ERROR, HOSTILE
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
+HIDE = "Object.defineProperty(document, 'hidden', {get: () => HIDDEN, configurable: true});"
+HIDE += "document.dispatchEvent(new Event('visibilitychange'));"
+
+
+async def test_hostile_text_stays_text(watched: Watched, served: str) -> None:
+    page = watched.page
+
+    async def hostile(route: Route) -> None:
+        answer = await route.fetch()
+        body = re.sub(r'"(validate|steps\.process_item|background)"', json.dumps(HOSTILE), await answer.text())
+        await route.fulfill(response=answer, body=body.replace('"error":null', f'"error":{json.dumps(ERROR)}'))
+
+    async def cut(_socket: WebSocketRoute) -> None:
+        """Cut off changes, so that the page shows answers to its queries only."""
+
+    job = process(served, HOSTILE)
+    await page.route(f"{served}/graphql", hostile)
+    await page.route_web_socket(re.compile("/graphql"), cut)
+    texts = {
+        "#/": "Waiting now",
+        "#/jobs": "Accepted after",
+        f"#/jobs/{job}": "Steps",
+        f"#/jobs/{quote(HOSTILE, safe='')}": "No such job",
+        f"#/jobs?handler={quote(HOSTILE)}x": "No job",
+    }
+    for place, words in texts.items():
+        await page.goto(f"{served}/console{place}")
+        await page.reload()
+        await expect(page.get_by_text(words).filter(visible=True).first).to_be_visible()
+        if not words.startswith("No job"):
+            await expect(page.get_by_text(HOSTILE).filter(visible=True).first).to_be_visible()
+        assert await page.locator("main img, main script").count() == 0
+
+
+async def test_a_lost_connection_is_shown_and_polling_replaces_it(watched: Watched, served: str) -> None:
+    page = watched.page
+
+    async def refuse(socket: WebSocketRoute) -> None:
+        await socket.close(code=1011)
+
+    await page.route_web_socket(re.compile("/graphql"), refuse)
+    await page.goto(f"{served}/console#/jobs")
+    await expect(page.locator("#connection")).to_contain_text("Not live")
+    job = process(served, "without a socket")
+    await expect(page.locator("table.jobs tbody tr").first).to_contain_text(job)
+    await page.goto(f"{served}/console#/jobs/{job}")
+    await expect(page.locator("#job .head")).to_contain_text("Succeeded")
+
+
+async def test_the_token_is_kept_for_the_tab_and_sent_as_a_header(watched: Watched, served: str) -> None:
+    page = await opened(watched, served)
+    await page.get_by_role("button", name="Token").click()
+    await page.get_by_label("Bearer token").fill("a.b.c")
+    async with page.expect_request(lambda request: "authorization" in request.headers) as asked:
+        await page.get_by_role("dialog").get_by_role("button", name="Use it").click()
+    assert (await (await asked.value).all_headers())["authorization"] == "Bearer a.b.c"
+    assert await page.evaluate("[localStorage.length, document.cookie, location.href.includes('a.b.c')]") == [
+        0,
+        "",
+        False,
+    ]
+
+
+async def test_a_hidden_tab_asks_nothing_and_catches_up_when_it_is_shown(watched: Watched, served: str) -> None:
+    page = await opened(watched, served, "#/jobs?handler=steps.process_item")
+    await expect(page.locator("main section").first).to_be_visible()
+    await page.evaluate(HIDE.replace("HIDDEN", "true"))
+    await page.wait_for_timeout(1_000)  # what was on its way
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    job = process(served, "while nobody looks")
+    await page.wait_for_timeout(6_000)
+    assert asked == []
+    await expect(page.locator("table.jobs tbody tr").filter(has_text=job)).to_have_count(0)
+    await page.evaluate(HIDE.replace("HIDDEN", "false"))
+    await expect(page.locator("table.jobs tbody tr").first).to_contain_text(job)
+    await expect(page.locator("#connection")).to_have_text("Live")
+
+
+async def test_whole_numbers_keep_every_digit(watched: Watched, served: str) -> None:
+    """JavaScript's own parser rounds numbers beyond 2^53; fractions and small numbers stay as they were."""
+    page = watched.page
+    job = process(served, "numbers")
+    numbers = '{"big": 12345678901234567890, "less": -9007199254740993, "small": 7, "part": 1.5}'
+
+    async def replaced(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(
+            response=answer, body=re.sub(r'"result":(null|\{[^}]*\})', f'"result":{numbers}', await answer.text())
+        )
+
+    async def cut(_socket: WebSocketRoute) -> None:
+        """Cut off changes, so that the page shows answers to its queries only."""
+
+    await page.route(f"{served}/graphql", replaced)
+    await page.route_web_socket(re.compile("/graphql"), cut)
+    await page.goto(f"{served}/console#/jobs/{job}")
+    shown = page.get_by_role("region", name="Result").last
+    for line in ('"big": 12345678901234567890', '"less": -9007199254740993', '"small": 7', '"part": 1.5'):
+        await expect(shown).to_contain_text(line)
+
+
+async def test_without_a_token_no_refused_action_is_offered(browser: Browser, tmp_path: Path) -> None:
+    application.write(tmp_path, JWT)
+    with running("serve", project=tmp_path) as api:
+        context = await browser.new_context()
+        page = await context.new_page()
+        await page.goto(f"{api.serving()}/console")
+        await expect(page.locator("#notice")).to_contain_text("answers only with an access token")
+        await expect(page.locator("main button:visible, main input:visible")).to_have_count(0)
+        await expect(page.get_by_role("button", name="Token")).to_be_visible()
+        await context.close()
