@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from onward.cli import terminal, top, top_text
+from onward.cli.stats import took
 from onward.cli.top_figures import look
 from onward.config.settings import Settings, load
 from onward.jobs import concurrency
@@ -76,6 +77,12 @@ def test_a_pipe_gets_them_once_as_a_table(settings: Settings, capsys: pytest.Cap
     assert any(line.startswith("host:runner_a") for line in lines)
     with pytest.raises(ValueError, match="age such as"):
         top.show(settings, "soon", interval_s=1, as_json=False)
+
+
+def test_a_duration_has_the_unit_that_fits_it() -> None:
+    durations = (None, 0.0, 0.000123, 0.0456, 0.9996, 1.5, 59.98, 61.0, 5_400.0, 86_399.0, 3 * 86_400.0)
+    words = ["-", "0 ms", "0.123 ms", "45.6 ms", "1 s", "1.5 s", "1 min", "1.02 min", "1.5 h", "1 d", "3 d"]
+    assert [took(one) for one in durations] == words
 
 
 @pytest.mark.parametrize(("length", "parts"), [(HOUR_US, 60), (DAY_US, 24), (7 * DAY_US, 7)])

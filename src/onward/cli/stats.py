@@ -22,6 +22,8 @@ from onward.storage.transaction import Tx
 
 T = TypeVar("T")
 SHOWN = ("p50", "p95")
+UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"), (0.001, "ms"))
+ROUNDING = 0.0005  # of three digits
 
 
 def show(
@@ -134,7 +136,8 @@ def took(seconds: float | None) -> str:
     """Return a duration with its unit; a dash for none."""
     if seconds is None:
         return "-"
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:,.3g} s"
+    size, unit = next((one for one in UNITS if seconds >= one[0] * (1 - ROUNDING)), UNITS[-1])
+    return f"{seconds / size:.3g} {unit}"
 
 
 def _local(at: int) -> str:

@@ -78,7 +78,7 @@ def _handler(one: HandlerFigures) -> Mapping[str, Any]:
 
 def _head(figures: Figures, width: int) -> Iterable[Text]:
     """Format the counts by status, the sums of the time, and its course."""
-    yield Text.assemble(_title("now"), job_text.counts(dict(figures.counts)))
+    yield Text.assemble(_title("now"), job_text.counts({status: n for status, n in figures.counts.items() if n}))
     if figures.problem:
         yield Text(plain(figures.problem), style="red")
         return
