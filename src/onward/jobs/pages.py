@@ -199,12 +199,12 @@ def _conditions(visible: Visible, filter: JobFilter) -> list[Any]:
         found.append(jobs.c.owner == filter.owner)
     if filter.batch is not None:
         found.append(jobs.c.batch == filter.batch)
+    if filter.handler:
+        found.append(named_like(jobs.c.handler, filter.handler))
     if filter.error_code:
         found.append(sa.or_(*(_has_code(code) for code in filter.error_code)))
     if filter.error_message is not None:
-        found.append(_has_message(filter.error_message))
-    if filter.handler:
-        found.append(named_like(jobs.c.handler, filter.handler))
+        found.append(_has_message(filter.error_message))  # the dearest one: looked at last
     return found
 
 
