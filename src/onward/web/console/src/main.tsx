@@ -7,6 +7,7 @@ import './styles/overview.css';
 import './styles/operators.css';
 import './styles/jobs.css';
 import './styles/job.css';
+import './styles/pages.css';
 import { start } from './graphql';
 import { Shell } from './shell';
 

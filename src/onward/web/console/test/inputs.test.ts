@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { documentOf, placed, senders, shownFields, typesOf, variablesOf, type Argument, type Schema, type TypeRef } from '../src/inputs';
+
+const scalar = (name: string, kind = 'SCALAR'): TypeRef => ({ kind, name });
+const required = (ofType: TypeRef): TypeRef => ({ kind: 'NON_NULL', name: null, ofType });
+const list = (ofType: TypeRef): TypeRef => ({ kind: 'LIST', name: null, ofType });
+const field = (name: string, type: TypeRef, defaultValue: string | null = null): Argument => ({ name, description: null, defaultValue, type });
+const type = (name: string, kind: string, more: object) => ({ name, kind, description: null, fields: null, inputFields: null, enumValues: null, ...more });
+const out = (name: string, of: TypeRef, args: Argument[] = []) => ({ name, description: null, args, type: of });
+
+const schema: Schema = {
+  mutationType: { name: 'Mutation' },
+  types: [
+    type('Mutation', 'OBJECT', { fields: [
+      out('sendIt', scalar('Payload', 'OBJECT'), [field('input', required(scalar('SendItInput', 'INPUT_OBJECT')))]),
+      out('bare', scalar('Payload', 'OBJECT'), [field('a', required(scalar('Int'))), field('b', list(required(scalar('String'))))]),
+      out('nothing', scalar('Payload', 'OBJECT')),
+      out('rename', scalar('Other', 'OBJECT')),
+      out('cancelJob', scalar('Payload', 'OBJECT')),
+    ] }),
+    type('Payload', 'OBJECT', { fields: [out('job', scalar('Job', 'OBJECT')), out('errors', required(list(scalar('UserError', 'OBJECT'))))] }),
+    type('Other', 'OBJECT', { fields: [out('user', scalar('User', 'OBJECT'))] }),
+    type('SendItInput', 'INPUT_OBJECT', { inputFields: [
+      field('to', required(scalar('String'))), field('note', scalar('String')), field('count', required(scalar('Int'))),
+      field('size', required(scalar('Size', 'ENUM')), 'SMALL'), field('loud', required(scalar('Boolean'))), field('at', scalar('DateTime')),
+      field('data', scalar('JSON')), field('items', list(required(scalar('ItemInput', 'INPUT_OBJECT')))), field('idempotencyKey', scalar('String')),
+    ] }),
+    type('ItemInput', 'INPUT_OBJECT', { inputFields: [field('name', required(scalar('String'))), field('weight', scalar('Float'))] }),
+  ],
+};
+const types = typesOf(schema);
+const [bare, nothing, sendIt] = senders(schema);
+
+test('forms are of mutations whose payload has a job, and that are no commands', () => {
+  assert.deepEqual(senders(schema).map(({ name }) => name), ['bare', 'nothing', 'sendIt']);
+  assert.equal(shownFields(sendIt!).some(({ name }) => name === 'idempotencyKey'), false);
+});
+
+test('a document asks for what the payload has', () => {
+  assert.equal(documentOf(sendIt!), 'mutation sendIt($input: SendItInput!) { sendIt(input: $input) { job { id handler status } errors { code message path } } }');
+  assert.equal(documentOf(bare!), 'mutation bare($a: Int!, $b: [String!]) { bare(a: $a, b: $b) { job { id handler status } errors { code message path } } }');
+  assert.equal(documentOf(nothing!), 'mutation nothing { nothing { job { id handler status } errors { code message path } } }');
+});
+
+test('what was typed becomes the values of its types; what is empty and not required is left out', () => {
+  const typed = { to: 'ada', note: '', count: '3', at: '2026-01-01T12:00:00Z', data: '{"a": [1]}', items: [{ name: 'pen', weight: '1.5' }, undefined] };
+  const { variables, problems } = variablesOf(sendIt!, typed, types, 'key-1');
+  assert.deepEqual(variables, { input: {
+    to: 'ada', count: 3, loud: false, at: '2026-01-01T12:00:00.000Z', data: { a: [1] }, items: [{ name: 'pen', weight: 1.5 }, { name: '' }], idempotencyKey: 'key-1',
+  } });
+  assert.equal(problems.size, 0);
+  assert.deepEqual(variablesOf(bare!, { a: '7' }, types, 'key').variables, { a: 7 });
+});
+
+test('what cannot be read is told at its field', () => {
+  const { problems } = variablesOf(sendIt!, { to: '', data: '{', at: 'soon', items: [{ weight: 'heavy' }] }, types, 'key');
+  assert.deepEqual([...problems.keys()], ['count', 'at', 'data', 'items.0.weight']);
+});
+
+test('an error is placed at the field that the longest beginning of its path names', () => {
+  const errors = [
+    { message: 'Wrong.', path: ['items', '0', 'name', 'first'] }, { message: 'Long.', path: ['items', '0', 'name'] },
+    { message: 'Few.', path: ['items', '7'] }, { message: 'Full.', path: null }, { message: 'Lost.', path: ['other'] },
+  ];
+  const { at, left } = placed(errors, new Set(['items', 'items.0', 'items.0.name']));
+  assert.deepEqual([...at], [['items.0.name', 'Wrong. Long.'], ['items', 'Few.']]);
+  assert.deepEqual(left, ['Full.', 'Lost.']);
+});

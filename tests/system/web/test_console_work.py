@@ -1,0 +1,247 @@
+"""The console's pages of failures and batches, and its forms of mutations."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, Route, expect
+
+from tests.integration.graphql.conftest import serving, settings_in
+from tests.integration.graphql.test_viewers import header, jwt_settings
+from tests.system.web import console_handlers
+from tests.system.web.conftest import Watched
+from tests.system.web.console_page import no_findings, opened
+from tests.system.web.jobs_page import ask
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
+MODULES = {"handlers": {"modules": [console_handlers.__name__]}}
+CALL = "mutation($input: WorkCallInput!) { workCall(input: $input) { job { id } } }"
+ALL = "mutation($input: WorkAllInput!) { workAll(input: $input) { job { id } } }"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(settings_in(tmp_path_factory.mktemp("project"), **MODULES)) as address:
+        yield f"http://{address}"
+
+
+def call(served: str, code: str, gate: Path, *, later: bool = False) -> None:
+    ask(served, CALL, input={"code": code, "openWhen": str(gate), "later": later})
+
+
+def wait_for(served: str, **wanted: object) -> None:
+    """Wait until as many jobs match."""
+    count = "query($filter: JobFilter!) { jobCount(filter: $filter) }"
+    number = wanted.pop("number")
+    while ask(served, count, filter=wanted)["jobCount"] != number:
+        pass
+
+
+def group(page: Page, code: str) -> Any:
+    return page.get_by_role("row").filter(has=page.get_by_role("link", name=code, exact=True))
+
+
+async def test_the_jobs_of_an_error_are_retried_together(
+    watched: Watched, served: str, tmp_path: Path, console_packages: Path
+) -> None:
+    """The dialog counts them before, and retries only those that are failed still."""
+    gate = tmp_path / "gate"
+    for _ in range(3):
+        call(served, "E503", gate)
+    call(served, "E404", gate)
+    wait_for(served, status=["FAILED"], errorCode=["E503", "E404"], number=4)
+    page = await opened(watched, served, "#/failures?range=day")
+    row = group(page, "E503")
+    await expect(row).to_contain_text("no answer from the service")
+    await expect(row.locator(".at-count")).to_have_text("3")
+    await expect(row.get_by_role("img")).to_have_accessible_name(re.compile("3 failures, most of them towards the end"))
+    await no_findings(page, console_packages)
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    gate.touch()
+    await row.get_by_role("button", name="Retry…").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("3 jobs will be retried.")
+    await no_findings(page, console_packages)
+    await dialog.get_by_role("button", name="Retry 3 jobs").click()
+    await expect(dialog).to_contain_text("3 jobs retried.")
+    await dialog.get_by_role("button", name="Close").click()
+    await expect(row.get_by_role("button", name="Retry…")).to_be_focused()
+    wait_for(served, status=["SUCCEEDED"], handler=["work.call"], number=3)
+    await row.get_by_role("button", name="Retry…").click()
+    await expect(dialog).to_contain_text("None of these jobs is failed or cancelled now.")
+    await page.keyboard.press("Escape")
+    wait_for(served, status=["FAILED"], errorCode=["E404"], number=1)
+
+
+async def test_a_retry_of_many_jobs_shows_how_far_it_is_and_can_be_stopped(
+    watched: Watched, served: str, tmp_path: Path
+) -> None:
+    """A retry goes on in pieces; what is done stays done."""
+    ask(served, ALL, input={"codes": ["MANY"] * 450, "openWhen": str(tmp_path / "gate")})
+    wait_for(served, status=["FAILED"], errorCode=["MANY"], number=450)
+    page = await opened(watched, served, "#/failures")
+    turns = [asyncio.Event() for _ in range(3)]
+    waiting = iter(turns)
+
+    async def hold(route: Route) -> None:
+        if "mutation retryMany" in (route.request.post_data or ""):
+            await next(waiting).wait()
+        await route.continue_()
+
+    await page.route("**/graphql", hold)
+    await group(page, "MANY").get_by_role("button", name="Retry…").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Retry 450 jobs").click()
+    await expect(dialog).to_contain_text("0 of 450 retried")
+    turns[0].set()
+    await expect(dialog).to_contain_text("200 of 450 retried")
+    await expect(dialog.get_by_role("progressbar", name="Jobs retried")).to_have_attribute("value", "200")
+    await dialog.get_by_role("button", name="Stop here").click()
+    turns[1].set()
+    await expect(dialog).to_contain_text("400 jobs retried.")
+    await expect(dialog).to_contain_text("50 jobs stayed as they were")
+
+
+async def test_jobs_that_wait_for_a_retry_are_cancelled_together(watched: Watched, served: str, tmp_path: Path) -> None:
+    call(served, "BUSY", tmp_path / "gate")
+    for _ in range(2):
+        call(served, "BUSY", tmp_path / "gate", later=True)
+    call(served, "OTHER_CODE", tmp_path / "gate", later=True)
+    wait_for(served, status=["FAILED", "RETRYING"], errorCode=["BUSY", "OTHER_CODE"], number=4)
+    page = await opened(watched, served, "#/failures?order=newest")
+    await group(page, "BUSY").get_by_role("button", name="Cancel retries…").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel 2 jobs").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("2 jobs cancelled.")
+    wait_for(served, status=["RETRYING"], errorCode=["BUSY", "OTHER_CODE"], number=1)
+
+
+async def test_failures_are_chosen_by_their_handler(watched: Watched, served: str, tmp_path: Path) -> None:
+    call(served, "HERE", tmp_path / "gate")
+    wait_for(served, status=["FAILED"], errorCode=["HERE"], number=1)
+    page = await opened(watched, served, "#/failures")
+    await expect(group(page, "HERE")).to_be_visible()
+    await page.get_by_label("Handler").select_option("work.total")
+    await expect(page.get_by_text("No job has failed since")).to_be_visible()
+    await page.get_by_role("link", name="Show all handlers").click()
+    await expect(group(page, "HERE")).to_be_visible()
+
+
+async def test_a_batch_is_followed_and_what_failed_in_it_is_retried(
+    watched: Watched, served: str, tmp_path: Path, console_packages: Path
+) -> None:
+    gate = tmp_path / "gate"
+    ask(served, ALL, input={"codes": ["", "CHILD", ""], "openWhen": str(gate)})
+    wait_for(served, status=["FAILED"], errorCode=["CHILD"], number=1)
+    page = await opened(watched, served, "#/batches")
+    first = page.get_by_role("row").nth(1)
+    await expect(first).to_contain_text("made by work.all")
+    await expect(first).to_contain_text("All 3 over")
+    await no_findings(page, console_packages)
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await first.get_by_role("link").first.click()
+    await expect(page.get_by_role("heading", name="All 3 over")).to_be_visible()
+    await page.get_by_role("link", name="Failed 1").click()
+    rows = page.get_by_role("table", name="Children, newest first").locator("tbody tr")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("CHILD: no answer")
+    await no_findings(page, console_packages)
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    gate.touch()
+    await page.get_by_role("button", name="Retry the batch…").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Retry it").click()
+    await expect(page.get_by_role("alert")).to_contain_text("The job that follows the batch is SUCCEEDED")
+    await page.get_by_role("button", name="Retry failed children…").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Retry 1 job").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("1 job retried.")
+    await page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    await expect(page.get_by_role("link", name="Succeeded 3")).to_be_visible()
+
+
+async def test_a_batch_is_retried_as_a_whole(watched: Watched, served: str, tmp_path: Path) -> None:
+    """The children that failed run again, and then what follows."""
+    gate = tmp_path / "gate"
+    ask(served, ALL, input={"codes": ["", "STOP"], "openWhen": str(gate), "stop": True})
+    wait_for(served, status=["FAILED"], errorCode=["STOP"], number=1)
+    page = await opened(watched, served, "#/batches")
+    await page.get_by_role("row").nth(1).get_by_role("link").first.click()
+    await expect(page.get_by_role("heading", name="All 2 over")).to_be_visible()
+    gate.touch()
+    await page.get_by_role("button", name="Retry the batch…").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Retry it").click()
+    await expect(page.get_by_role("link", name="Succeeded 2")).to_be_visible()
+    await expect(page.locator(".facts")).to_contain_text("work.total Succeeded")
+
+
+async def test_a_form_has_a_control_for_each_type(watched: Watched, served: str, console_packages: Path) -> None:
+    """Errors of the answer are said at their fields, and the job is followed to its end."""
+    page = await opened(watched, served, "#/send")
+    await page.get_by_label("Mutation", exact=True).select_option("workOrder")
+    assert page.url.endswith("#/send/workOrder")
+    form = page.locator("form")
+    items = form.get_by_role("group", name="items", exact=True)
+    await items.get_by_role("button", name="Add one").click()
+    await items.get_by_label("sku").fill("ab")
+    await items.get_by_label("unitPrice").fill("12.50")
+    await items.get_by_label("size").select_option("LARGE")
+    await items.get_by_role("group", name="tags").get_by_role("button", name="Add one").click()
+    await items.get_by_label("tags 1", exact=True).fill("red")
+    await form.get_by_label("street").fill("Main Street")
+    await form.get_by_label("due").fill("2030-01-31T09:30")
+    await form.get_by_label("gift").check()
+    await no_findings(page, console_packages)
+    await form.get_by_role("button", name="Send").click()
+    sku = items.get_by_label("sku")
+    await expect(sku).to_have_attribute("aria-invalid", "true")
+    await expect(sku).to_be_focused()
+    await expect(sku).to_have_accessible_description(re.compile("at least 3"))
+    await sku.fill("abc")
+    await form.get_by_role("button", name="Send").click()
+    sent = page.get_by_role("region", name="Sent from here").get_by_role("listitem")
+    await expect(sent).to_contain_text("work.order")
+    await expect(sent).to_contain_text("Succeeded")
+
+
+async def test_a_form_says_what_cannot_be_read(watched: Watched, served: str) -> None:
+    page = await opened(watched, served, "#/send/workKeep")
+    await page.get_by_label("extra").fill("{")
+    await page.get_by_role("button", name="Send").click()
+    await expect(page.get_by_label("extra")).to_have_accessible_description(re.compile("not JSON"))
+    await page.get_by_label("extra").fill('{"a": 12345678901234567890}')
+    await page.get_by_role("button", name="Send").click()
+    await expect(page.get_by_role("listitem").filter(has_text="work.keep")).to_contain_text("Succeeded")
+
+
+async def test_a_server_that_answers_trusted_documents_alone_has_no_forms(watched: Watched, tmp_path: Path) -> None:
+    """The other pages work as before."""
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    (folder / "own.graphql").write_text("{ viewer { id } }")
+    with serving(settings_in(tmp_path, gql={"documents": "trusted", "documents_dir": "documents"})) as address:
+        await watched.page.context.unroute_all()
+        page = await opened(watched, f"http://{address}", "#/send")
+        await expect(page.get_by_text("This server does not show its schema")).to_be_visible()
+        for name, words in (("Failures", "No job has failed"), ("Batches", "No batch yet.")):
+            await page.get_by_role("navigation", name="Pages").get_by_role("link", name=name).click()
+            await expect(page.get_by_text(words)).to_be_visible()
+        (refused,) = watched.complaints  # of the browser, about the answer to the question for the schema
+        assert "403" in refused
+        watched.complaints.clear()
+
+
+async def test_pages_of_all_jobs_say_that_they_are_for_admins(watched: Watched, tmp_path: Path) -> None:
+    with serving(jwt_settings(tmp_path)) as address:
+        await watched.page.context.unroute_all()
+        token = header("ada")["authorization"].removeprefix("Bearer ")
+        await watched.page.add_init_script(f"sessionStorage.setItem('onward:token', '{token}')")
+        page = await opened(watched, f"http://{address}", "#/failures")
+        await expect(page.get_by_text("Failures are for admins.")).to_be_visible()
+        await page.get_by_role("navigation", name="Pages").get_by_role("link", name="Batches").click()
+        await expect(page.get_by_text("All batches are for admins.")).to_be_visible()
+        await page.get_by_role("navigation", name="Pages").get_by_role("link", name="Send").click()
+        await page.get_by_label("Mutation", exact=True).select_option("processItem")
+        await page.get_by_label("item").fill("words")
+        await page.get_by_role("button", name="Send").click()
+        await expect(page.get_by_role("listitem").filter(has_text="steps.process_item")).to_contain_text("Succeeded")
