@@ -65,7 +65,8 @@ async def test_handlers_are_shown_in_the_order_of_the_address(watched: Watched, 
     assert "sort=failed" in page.url
     assert "range=day" in page.url
     await first.locator(".at-failed a").click()
-    assert page.url.endswith(f"#/jobs?handler={HANDLER}&status=FAILED")
+    assert f"#/jobs?handler={HANDLER}&status=FAILED&finishedAfter=" in page.url
+    await expect(page.get_by_role("row").filter(has_text=HANDLER).first).to_contain_text("Failed")
 
 
 async def test_a_process_says_what_it_runs_and_a_refused_drain_says_why(

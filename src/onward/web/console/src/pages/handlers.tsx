@@ -12,7 +12,7 @@ import { ask } from '../graphql';
 import { change, isSlower, limitText, rowsOf, sorted, SORTS, type Row, type Sort } from '../handlers';
 import { useQuery } from '../hooks';
 import { announce } from '../notices';
-import { useRange, withSearch } from '../range';
+import { useRange, withSearch, type Range } from '../range';
 import { href, useRoute } from '../route';
 
 const LOOK_MS = 5_000;
@@ -34,7 +34,7 @@ function List() {
 
 function Shown({ told, refresh }: { told: Told; refresh: () => void }) {
   const { path, search } = useRoute();
-  const { name } = useRange();
+  const range = useRange();
   const asked = search.get('sort') as Sort | null;
   const sort = asked && asked in SORTS ? asked : 'name';
   const rows = sorted(rowsOf(told), sort);
@@ -50,19 +50,19 @@ function Shown({ told, refresh }: { told: Told; refresh: () => void }) {
           ))}
         </nav>
       </div>
-      {rows.length ? <Table label="Handlers" rows={rows} rowKey={(row) => row.handler} rowProps={(row) => ({ 'data-handler': row.handler })} columns={columns(refresh, name)} /> : <EmptyState title="There is no handler." />}
+      {rows.length ? <Table label="Handlers" rows={rows} rowKey={(row) => row.handler} rowProps={(row) => ({ 'data-handler': row.handler })} columns={columns(refresh, range)} /> : <EmptyState title="There is no handler." />}
     </section>
   );
 }
 
-function columns(refresh: () => void, range: string): Column<Row>[] {
+function columns(refresh: () => void, range: Range): Column<Row>[] {
   return [
     { name: 'handler', head: 'Handler', cell: (row) => <Name row={row} /> },
     { name: 'waiting', head: 'Waiting', width: 8, numeric: true, cell: (row) => <Waiting row={row} /> },
     { name: 'enqueued', head: 'Accepted', width: 6, numeric: true, cell: ({ now }) => <Count of={now?.enqueued ?? 0} /> },
-    { name: 'failed', head: 'Failed', width: 5, numeric: true, cell: (row) => <Failed row={row} /> },
+    { name: 'failed', head: 'Failed', width: 5, numeric: true, cell: (row) => <Failed row={row} from={range.from} /> },
     { name: 'wait', head: 'Wait p95', width: 6, numeric: true, cell: ({ now }) => seconds(now?.wait.p95) },
-    { name: 'run', head: 'Run p95', width: 7, numeric: true, cell: (row) => <Run row={row} range={range} /> },
+    { name: 'run', head: 'Run p95', width: 7, numeric: true, cell: (row) => <Run row={row} range={range.name} /> },
     { name: 'limits', head: 'Limits', width: 10, away: true, cell: ({ limits }) => (limits.length ? <div class="small">{limits.map((limit) => <div key={limit.key ?? ''}>{limitText(limit)}</div>)}</div> : null) },
     { name: 'act', head: 'Change', width: 7, cell: (row) => <Turn row={row} refresh={refresh} /> },
   ];
@@ -93,9 +93,9 @@ function Count({ of }: { of: number }) {
   return <span class={of ? undefined : 'faint'}>{count(of)}</span>;
 }
 
-function Failed({ row: { handler, now } }: { row: Row }) {
+function Failed({ row: { handler, now }, from }: { row: Row; from: string }) {
   const failed = now?.failed ?? 0;
-  return failed ? <a class="bad" href={href('jobs', { handler, status: 'FAILED' })}>{count(failed)}</a> : <Count of={0} />;
+  return failed ? <a class="bad" href={href('jobs', { handler, status: 'FAILED', finishedAfter: from })}>{count(failed)}</a> : <Count of={0} />;
 }
 
 // The run time, and the change against the time before if it is slower.

@@ -36,7 +36,7 @@ function Shown({ told, refresh }: { told: Told; refresh: () => void }) {
   const running = rows.reduce((sum, row) => sum + row.running, 0);
   const columns: Column<Row>[] = [
     { name: 'name', head: 'Process', width: 14, cell: (row) => <Name row={row} release={told.system.version} /> },
-    { name: 'started', head: 'Started', width: 8, cell: ({ startedAt }) => <Time at={startedAt} relative /> },
+    { name: 'started', head: 'Started', width: 8, away: true, cell: ({ startedAt }) => <Time at={startedAt} relative /> },
     { name: 'memory', head: 'Memory', width: 6, numeric: true, cell: ({ memoryBytes }) => (memoryBytes === null ? '' : bytes(memoryBytes)) },
     { name: 'running', head: 'Runs', cell: (row) => <Running row={row} /> },
     { name: 'act', head: 'Change', width: 9, cell: (row) => <Drain row={row} refresh={refresh} /> },
