@@ -7,6 +7,7 @@ export type Filter = CountJobsVariables['filter'];
 export type Kind = 'retry' | 'cancel';
 
 export const PIECE = 200;
+const SLACK_MS = 2_000; // `now` is by the header Date, whose seconds are whole, and may be those before
 const ABLE: Record<Kind, readonly Status[]> = {
   retry: RETRYABLE,
   cancel: STATUSES.filter((status) => !TERMINAL.has(status) && status !== 'CANCELLING'),
@@ -16,7 +17,7 @@ const ABLE: Record<Kind, readonly Status[]> = {
 export function narrowed(kind: Kind, filter: Filter, now: number): Filter {
   const status = filter.status?.length ? filter.status.filter((one) => ABLE[kind].includes(one)) : [...ABLE[kind]];
   const time = kind === 'retry' ? 'finishedBefore' : 'createdBefore';
-  return { ...filter, status, [time]: filter[time] ?? new Date(now + 1_000).toISOString() };
+  return { ...filter, status, [time]: filter[time] ?? new Date(now + SLACK_MS).toISOString() };
 }
 
 export interface Piece { count: number; errors: readonly UserError[] }

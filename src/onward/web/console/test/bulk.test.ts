@@ -31,8 +31,8 @@ test('it ends where nothing is left, where it is refused, and where it is stoppe
 });
 
 test('a filter is narrowed to the jobs that the command can change now', () => {
-  assert.deepEqual(narrowed('retry', { handler: ['a.b'] }, NOW), { handler: ['a.b'], status: ['FAILED', 'CANCELLED'], finishedBefore: '2026-01-01T12:00:01.000Z' });
+  assert.deepEqual(narrowed('retry', { handler: ['a.b'] }, NOW), { handler: ['a.b'], status: ['FAILED', 'CANCELLED'], finishedBefore: '2026-01-01T12:00:02.000Z' });
   assert.deepEqual(narrowed('retry', { status: ['FAILED', 'QUEUED'], finishedBefore: 'then' }, NOW), { status: ['FAILED'], finishedBefore: 'then' });
   assert.deepEqual(narrowed('cancel', { status: ['FAILED'] }, NOW).status, []);
-  assert.deepEqual(narrowed('cancel', {}, NOW), { status: ['SCHEDULED', 'QUEUED', 'RUNNING', 'RETRYING', 'WAITING'], createdBefore: '2026-01-01T12:00:01.000Z' });
+  assert.deepEqual(narrowed('cancel', {}, NOW), { status: ['SCHEDULED', 'QUEUED', 'RUNNING', 'RETRYING', 'WAITING'], createdBefore: '2026-01-01T12:00:02.000Z' });
 });
