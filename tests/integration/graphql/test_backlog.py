@@ -30,8 +30,8 @@ async def test_waiting_jobs_are_counted_by_handler(tmp_path: Path) -> None:
         assert found == expected | {"depth": 1, "blocked": 0}
 
 
-async def test_jobs_that_a_pause_holds_back_are_counted_apart(tmp_path: Path) -> None:
-    async with running(settings_in(tmp_path)) as api:
+async def test_jobs_that_a_pause_holds_back_are_counted_apart(tmp_path: Path, ledger_url: str) -> None:
+    async with running(settings_in(tmp_path, database={"url": ledger_url})) as api:
         await api.data(PAUSE, h=HANDLER)
         await api.data(PROCESS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import claims, workers
+from onward.jobs import claims, due, workers
 from onward.jobs.base import NotFound, WorkerRefused
 from onward.jobs.leases import Lease
 from onward.jobs.workers import Worker
@@ -61,6 +61,9 @@ def test_each_process_is_shown_with_its_release_its_memory_and_the_jobs_that_it_
     assert [first, second] == [shown(writer, worker), shown(writer, api)]
     assert (first.name, first.role, first.version, first.running) == ("host:worker", "worker", "1.2.3", 2)
     assert (second.role, second.running, second.draining) == ("api", 0, False)
+    assert writer.run_sync(workers.running_by_handler) == {worker.lease.id: {"conformance.job": 2}}
+    (waiting,) = writer.run_sync(due.backlog)
+    assert (waiting.handler, waiting.destination, waiting.depth, waiting.blocked) == ("conformance.job", "here", 1, 0)
     assert 1_000_000 < (first.memory_bytes or 0) < 100_000_000_000
 
 
