@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,6 +85,7 @@ async def test_failures_are_shown_by_their_error(tmp_path: Path, capsys: pytest.
         with writing(settings.database.url) as writer:
             for _ in range(3):
                 fail(writer, "no answer", code="BUSY")
+                time.sleep(0.002)  # SQLite's clock counts milliseconds
             fail(writer, "no paper", handler="conformance.other")
         many, few = (await api.data(FAILURES, **span()))["failures"]
         assert (many["handler"], many["code"], many["message"], many["count"]) == (
