@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -85,7 +85,7 @@ async def test_failures_are_shown_by_their_error(tmp_path: Path, capsys: pytest.
         with writing(settings.database.url) as writer:
             for _ in range(3):
                 fail(writer, "no answer", code="BUSY")
-                time.sleep(0.002)  # SQLite's clock counts milliseconds
+                await asyncio.sleep(0.002)  # SQLite's clock counts milliseconds
             fail(writer, "no paper", handler="conformance.other")
         many, few = (await api.data(FAILURES, **span()))["failures"]
         assert (many["handler"], many["code"], many["message"], many["count"]) == (
