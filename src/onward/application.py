@@ -127,14 +127,14 @@ class Onward:
 
     @cached_property
     def pages(self) -> ASGIApp:
-        """The jobs page, as an ASGI application: `app.mount("/jobs", onward.pages)`.
+        """The console, as an ASGI application: `app.mount("/jobs", onward.pages)`.
 
         It finds the path at which `onward.graphql` is mounted in the same application.
         """
         return self._embedding.pages()
 
     def pages_with(self, *, graphql: str) -> ASGIApp:
-        """Return the jobs page for a GraphQL at another address of the same origin, such as "/api/graphql"."""
+        """Return the console for a GraphQL at another address of the same origin, such as "/api/graphql"."""
         check_argument("graphql", graphql, 'an address as a string, as in graphql="/api/graphql"', str)
         return self._embedding.pages(graphql)
 

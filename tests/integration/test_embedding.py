@@ -35,7 +35,6 @@ from onward.api.mounted import NOT_RUNNING, is_local
 from onward.api.session import STOPS
 from onward.config.settings import SettingsError
 from onward.testing import workload
-from onward.web import pages
 from tests.embedded import parcels
 from tests.embedded.project import UPDATES, WRAP, write
 
@@ -122,24 +121,6 @@ def test_a_schema_of_ones_own_is_answered(client: TestClient) -> None:
     assert client.post("/own", json={"query": "{ hello }"}).json() == {"data": {"hello": "from a schema of one's own"}}
 
 
-def test_the_jobs_page_has_forms_for_the_mutations_of_the_served_schema_alone(
-    tmp_path: Path, ledger_url: str, client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert 'data-mutations=""' in client.get("/jobs", headers=PAGE).text
-    monkeypatch.setattr(pages, "FORMS", {"parcelsWrap": 'label: ""'})
-    onward = Onward.from_settings(write(tmp_path, ledger_url))
-    app = FastAPI(lifespan=onward.lifespan)
-    app.mount("/own", onward.graphql_with(strawberry.Schema(onward.Query, mutation=onward.Mutation)))
-    app.mount("/team/own", onward.graphql_with(strawberry.Schema(Own)))
-    app.mount("/jobs", onward.pages)
-    app.mount("/team/jobs", onward.pages)
-    app.mount("/given", onward.pages_with(graphql="/own"))
-    forms = {"/jobs": "parcelsWrap", "/team/jobs": "", "/given": "parcelsWrap"}  # of the address that each page asks
-    with TestClient(app) as other:
-        for path, names in forms.items():
-            assert f'data-mutations="{names}"' in other.get(path, headers=PAGE).text
-
-
 PATHS = {"/jobs": "/graphql", "/jobs/": "/graphql", "/inner/jobs": "/graphql", "/inner/jobs/": "/graphql"}
 
 
@@ -160,7 +141,7 @@ class Proxy:
     ],
     ids=str,
 )
-def test_links_of_the_jobs_page_lead_to_its_files_and_graphql_behind_any_prefix(
+def test_links_of_the_console_lead_to_its_files_and_graphql_behind_any_prefix(
     parts: tuple[Onward, FastAPI], client: TestClient, proxy: Proxy, path: str
 ) -> None:
     behind = TestClient(parts[1], root_path=proxy.root_path) if proxy.root_path else client
@@ -169,56 +150,31 @@ def test_links_of_the_jobs_page_lead_to_its_files_and_graphql_behind_any_prefix(
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
     links = {name: httpx2.URL(f"http://h{proxy.public}{path}").join(link) for name, link in links_of(page.text).items()}
     assert links["graphql"].path == proxy.public + PATHS[path]
-    script = behind.get(proxy.seen + links["script"].path.removeprefix(proxy.public))
-    assert script.headers["content-type"].startswith("text/javascript")
+    icon = behind.get(proxy.seen + links["icon"].path.removeprefix(proxy.public))
+    assert icon.headers["content-type"] == "image/svg+xml"
     answer = behind.post(proxy.seen + PATHS[path], json={"query": "{ __typename }"})
     assert answer.json() == {"data": {"__typename": "Query"}}
 
 
-@pytest.mark.parametrize(
-    ("proxy", "path"),
-    [
-        *product((Proxy(), Proxy("/stripped"), Proxy("/kept", "/kept", "/kept")), PATHS),
-        *product([Proxy("/stripped", "/stripped")], ["/jobs", "/jobs/"]),
-    ],
-    ids=str,
-)
-def test_links_lead_to_the_console_and_from_there_to_the_jobs_page_and_graphql_behind_any_prefix(
-    parts: tuple[Onward, FastAPI], client: TestClient, proxy: Proxy, path: str
-) -> None:
-    behind = TestClient(parts[1], root_path=proxy.root_path) if proxy.root_path else client
-    start = httpx2.URL(f"http://h{proxy.public}{path}")
-    here = start.join(links_of(behind.get(proxy.seen + path).text)["console"])
-    assert here.path == f"{proxy.public}{path.rstrip('/')}/console"
-    page = behind.get(proxy.seen + here.path.removeprefix(proxy.public))
-    assert page.text.count("<title>Console") == 1
-    links = {name: here.join(link) for name, link in links_of(page.text).items()}
-    assert links["data-graphql"].path == proxy.public + PATHS[path]
-    assert links["jobs"].path == f"{proxy.public}{path.rstrip('/')}/"
-    assert behind.get(proxy.seen + links["icon"].path.removeprefix(proxy.public)).status_code == 200
-
-
-def test_a_jobs_page_uses_the_graphql_that_it_is_given(client: TestClient) -> None:
+def test_a_console_uses_the_graphql_that_it_is_given(client: TestClient) -> None:
     assert links_of(client.get("/elsewhere").text)["graphql"] == "/api/graphql"
 
 
 @pytest.mark.parametrize("path", ["/graphql", "/graphql/", "/inner/v1/graphql", "/own/"])
-def test_the_links_of_the_explorer_lead_to_its_files_and_to_the_jobs_page(client: TestClient, path: str) -> None:
+def test_the_links_of_the_explorer_lead_to_its_files_and_to_the_console(client: TestClient, path: str) -> None:
     page = client.get(path, headers=PAGE)
     assert page.status_code == 200
     links = {name: httpx2.URL(f"http://example.org{path}").join(link) for name, link in links_of(page.text).items()}
     assert client.get(links["script"].path).status_code == 200
-    assert client.get(links["jobs"].path).text.count("<title>Jobs") == 1
+    assert client.get(links["jobs"].path).text.count("<title>Console") == 1
 
 
 def links_of(page: str) -> dict[str, str]:
     marks = {
-        "graphql": 'id="graphql" href="',
-        "data-graphql": 'data-graphql="',
+        "graphql": 'data-graphql="',
+        "icon": 'data-icon="',
         "script": '<script type="module" src="',
         "jobs": 'data-jobs="',
-        "icon": 'data-icon="',
-        "console": '<nav aria-label="Elsewhere">\n    <a href="',
     }
     return {name: page.partition(mark)[2].partition('"')[0] for name, mark in marks.items() if mark in page}
 
@@ -233,7 +189,7 @@ def test_a_body_is_bounded_by_the_settings_whatever_the_server_bounds(client: Te
         assert (answer.status_code, answer.headers["connection"]) == (413, "close")
 
 
-@pytest.mark.parametrize("path", ["/jobs/none", "/graphql/none", "/jobs/static/none.js", "/jobs/static/../jobs.html"])
+@pytest.mark.parametrize("path", ["/jobs/none", "/graphql/none", "/jobs/static/none.js", "/jobs/static/../policy.py"])
 def test_there_is_nothing_at_other_paths(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
 
@@ -364,7 +320,7 @@ def test_a_caller_whose_machine_is_not_surely_this_one_is_another(
     assert is_local({"type": "http", "client": client, "headers": headers}) == local
 
 
-async def test_a_jobs_page_without_graphql_says_what_to_mount(tmp_path: Path) -> None:
+async def test_a_console_without_graphql_says_what_to_mount(tmp_path: Path) -> None:
     onward = Onward.from_settings(write(tmp_path, f"sqlite:///{tmp_path}/onward.db"))
     app = FastAPI(lifespan=onward.lifespan)
     app.mount("/jobs", onward.pages)

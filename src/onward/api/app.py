@@ -49,7 +49,7 @@ def create_app(settings: Settings, *, embedded: bool = False) -> Starlette:
     return Api(
         routes=[
             *status.routes(_services_of, sees_metrics, own_metrics=own_metrics),
-            *pages.routes(pages.fitting_forms(gate.operations.check)),
+            *pages.routes(),
             _signal_route(signals.answers(signal_urls(settings), _runtime_of)),
         ],
         middleware=around,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -54,7 +54,7 @@ class Embedding:
         return app
 
     def pages(self, graphql: str = "") -> PagesApp:
-        """Return a new application that shows the jobs page; an empty address of GraphQL is found by itself."""
+        """Return a new application that shows the console; an empty address of GraphQL is found by itself."""
         app = PagesApp(graphql)
         self._pages.append(app)
         if self._service is not None:
@@ -111,7 +111,6 @@ class Embedding:
 
     def _open_graphql(self, service: Service, app: GraphqlApp) -> None:
         gate = self._gate_of(app.schema)
-        app.forms = pages.fitting_forms(gate.operations.check)
         view = service.view(gate, partial(self._explorer, app))
         answer = within(layers(self._settings, gate.hosts, mounted=True), graphql_app(view))
         app.open(LocalOnly(answer) if self._is_local_only else answer)
@@ -157,16 +156,11 @@ class Embedding:
         jobs = mounts.link(request, self._mounts, app, self._pages)
         return pages.explorer(request, base=base_of(request), jobs=jobs or "./")
 
-    def _graphql_of(self, app: PagesApp, request: Request) -> tuple[str, Collection[str]] | None:
-        """Return the address of the GraphQL that a page asks, the settings' schema, else the nearest, and its forms.
-
-        None if there is no GraphQL. At an address that the page was given, the forms of any schema are offered.
-        """
-        if app.graphql:
-            return app.graphql, {name for one in self._graphql for name in one.forms}
+    def _graphql_of(self, app: PagesApp, request: Request) -> str | None:
+        """Return the address of the GraphQL that a console asks: the settings' schema, else the nearest, or None."""
         found = [
-            (one.schema is not None, address.count("/"), address, one.forms)
+            (one.schema is not None, address.count("/"), address)
             for one in self._graphql
             if (address := mounts.link(request, self._mounts, app, [one])) is not None
         ]
-        return min(found, key=lambda each: each[:2])[2:] if found else None
+        return app.graphql or (min(found, key=lambda each: each[:2])[-1] if found else None)

@@ -1,11 +1,11 @@
-"""ASGI applications for another application's `mount`: GraphQL, and the jobs page.
+"""ASGI applications for another application's `mount`: GraphQL, and the console.
 
 Their links are relative to the page's own address, so that they hold behind any proxy, whatever prefix it strips.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from urllib.parse import quote
 
@@ -25,14 +25,13 @@ from onward.web import pages
 
 TRY_AGAIN_LATER = 1013  # as a process that ends is not running, too, clients do not give up
 FORWARDED = frozenset({b"forwarded", b"x-forwarded-for"})
-CONSOLE = "console"  # its path below the mount of the pages
 TEST_CLIENT = "testclient"  # the address that Starlette's gives itself
 NOT_RUNNING = (
     "Onward is not running: create the application with lifespan=onward.lifespan, or enter"
     " `async with onward.lifespan(app):` in its own lifespan."
 )
 NO_GRAPHQL = (
-    "The jobs page knows no GraphQL: mount onward.graphql in the same application before it starts, or give the page"
+    "The console knows no GraphQL: mount onward.graphql in the same application before it starts, or give the console"
     ' an address: app.mount("/jobs", onward.pages_with(graphql="/graphql")).'
 )
 NOT_LOCAL = (
@@ -129,11 +128,10 @@ class GraphqlApp(Mounted):
     def __init__(self, schema: strawberry.Schema | None = None) -> None:
         super().__init__()
         self.schema = schema
-        self.forms: Collection[str] = ()  # that the jobs page has for the served schema, once it is open
 
 
 class PagesApp(Mounted):
-    """The jobs page at the path of the mount, with its files below; `graphql` is the address of its GraphQL."""
+    """The console at the path of the mount, with its files below; `graphql` is the address of its GraphQL."""
 
     def __init__(self, graphql: str = "") -> None:
         super().__init__()
@@ -150,34 +148,27 @@ def graphql_app(view: ASGIApp) -> ASGIApp:
     return answer
 
 
-def pages_app(graphql: Callable[[Request], tuple[str, Collection[str]] | None], signal: Answer) -> ASGIApp:
-    """Return the jobs page and the console, with their files in `static/` and the addresses of signals in `signal/`.
+def pages_app(graphql: Callable[[Request], str | None], signal: Answer) -> ASGIApp:
+    """Return the console, with its files in `static/` and the addresses of signals in `signal/`.
 
-    `graphql` gives the address of its GraphQL and the forms that fit it; None if there is none.
+    `graphql` gives the address of its GraphQL; None if there is none.
     """
-    file, show = _files(), pages.jobs_page()
+    file = _files()
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         below = path_below(scope)
         if scope["type"] == "http" and below.startswith("/signal/"):
             await (await _signalled(signal, Request(scope, receive), below))(scope, receive, send)
-        elif scope["type"] == "websocket" or below.strip("/") not in ("", CONSOLE):
+        elif scope["type"] == "websocket" or below.strip("/"):
             await file(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD"):
             await PlainTextResponse("Method Not Allowed", 405, headers={"Allow": "GET, HEAD"})(scope, receive, send)
-        elif (found := graphql(request := Request(_at_mount(scope), receive))) is None:
+        elif (address := graphql(request := Request(scope, receive))) is None:
             await Refusal(503, "UNAVAILABLE", NO_GRAPHQL)(scope, receive, send)
         else:
-            address, forms = found
-            shown = pages.console(address) if below.strip("/") else show(address, base_of(request), forms)
-            await shown(scope, receive, send)
+            await pages.console(address, base_of(request))(scope, receive, send)
 
     return answer
-
-
-def _at_mount(scope: Scope) -> Scope:
-    """Return the scope with the folder of the page's address as its path: links hold from there, too."""
-    return {**scope, "path": str(scope["path"]).removesuffix(CONSOLE)}
 
 
 async def _signalled(signal: Answer, request: Request, below: str) -> Response:

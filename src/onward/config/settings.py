@@ -368,7 +368,7 @@ class Gql(Table):
     limits: Limits = Field(Limits(), description="the limits of a request")
     documents: Literal["any", "trusted"] = Field(
         "any",
-        description='the documents that are executed: "any", or "trusted" (in documents_dir, or of the jobs page)',
+        description='the documents that are executed: "any", or "trusted" (in documents_dir, or of the console)',
     )
     documents_dir: Path | None = Field(
         None,
@@ -470,7 +470,7 @@ class Signals(Table):
     )
     url: str = Field(
         "",
-        description="the address of signals as others reach it, as in https://shop.example/signal; below the jobs page"
+        description="the address of signals as others reach it, as in https://shop.example/signal; below the console"
         " where that is mounted, as in https://shop.example/jobs/signal",
     )
 

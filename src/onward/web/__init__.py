@@ -1,1 +1,1 @@
-"""Pages for people, on `/graphql` alone: the jobs page, the console and the GraphQL explorer."""
+"""Pages for people, on `/graphql` alone: the console and the GraphQL explorer."""

@@ -169,7 +169,7 @@ class Bundle:
             yield
 
 
-CONSOLE = Bundle("console", options=("--omit=dev",))
+CONSOLE = Bundle("console", options=("--omit=dev",), further="shared")
 EXPLORER = Bundle("explorer", further="shared")
 BUNDLES = (CONSOLE, EXPLORER)  # the one that takes seconds first
 

@@ -1,38 +1,15 @@
-"""The GraphQL documents that the pages send, for a server that answers no others."""
+"""The GraphQL documents that the console sends, for a server that answers no others."""
 
-import re
 from pathlib import Path
 
 from graphql import FragmentDefinitionNode, FragmentSpreadNode, OperationDefinitionNode, Visitor, parse, visit
 from graphql.language import ExecutableDefinitionNode
 
 HERE = Path(__file__).resolve().parent
-QUERIES = HERE / "static" / "jobs" / "queries.js"
 OPERATIONS = HERE / "operations"
-CONSTANT = re.compile(r"^(export )?const (\w+) = ((?:'[^']*'|`[^`]*`|\s|\+)+);$", re.MULTILINE)
-PART = re.compile(r"'([^']*)'|`([^`]*)`")
-REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
 def documents() -> tuple[str, ...]:
-    """Return the documents exactly as the pages send them."""
-    return (*of_jobs_page(), *of_console())
-
-
-def of_jobs_page() -> tuple[str, ...]:
-    """Return the documents as the jobs page's constants evaluate to in a browser."""
-    known: dict[str, str] = {}
-    sent = []
-    for export, name, value in CONSTANT.findall(QUERIES.read_text("utf-8")):
-        known[name] = "".join(
-            plain or REFERENCE.sub(lambda match: known[match[1]], template) for plain, template in PART.findall(value)
-        )
-        if export:
-            sent.append(known[name])
-    return tuple(sent)
-
-
-def of_console() -> tuple[str, ...]:
     """Return each operation, followed by the fragments that it needs, as `console/codegen.mjs` joins them."""
     definitions = [
         definition

@@ -1,14 +1,12 @@
-"""The pages: `/` shows jobs, `/console` the console, a browser's GET of `/graphql` the explorer; `/static/` has files.
+"""The pages: `/` is the console, a browser's GET of `/graphql` the explorer; `/static/` has their files.
 
 Inside another application they stand elsewhere. Every link is relative to the page's address: `base` is the link to the
 path that the page's files are below, and the pages know each other's addresses as links, too.
 """
 
 import json
-from collections.abc import Callable, Collection
 from html import escape
 from pathlib import Path
-from types import MappingProxyType
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -18,55 +16,25 @@ from onward.web import build, cdn, policy
 from onward.web.files import Files
 
 HERE = Path(__file__).resolve().parent
-CONSOLE_LINK = 'href="console"'  # of the jobs page
-GRAPHQL_LINK = 'href="graphql"'  # of the jobs page; its scripts read the address from this link
-FORMS = MappingProxyType(
-    {
-        "registerUser": 'username: "", email: ""',
-        "sendNotification": 'email: "", message: "", runAt: "2000-01-01T00:00:00Z"',
-        "processItem": 'item: "", runAt: "2000-01-01T00:00:00Z"',
-    }
-)
-"""The mutations that the jobs page has forms for, each with the input that its form sends."""
 PRIVATE = {**policy.COMMON, "Cache-Control": "no-store"}  # of answers at a signal's address
 BUILDING = "It is being built from npm packages, once; it appears here in a moment."
 UNBUILT = (
     "It is not built here. Install Node.js 18 or newer with npm, and run"
     " <code>python -m onward.web.build console</code>. An installed package brings it built."
 )
-INSTEAD = '<p>Meanwhile, <a href="./">the jobs page</a> shows the jobs.</p>'
+INSTEAD = "<p>Meanwhile, a terminal shows the jobs: <code>onward jobs list</code>, <code>onward top</code>.</p>"
 NO_SCRIPT = (
     "<noscript><p>The form needs JavaScript. Without it, POST the answer as JSON to this address.</p></noscript>"
 )
-OFFERED = 'data-mutations=""'  # of the jobs page: the forms that fit the schema, which may hide itself
 
 
-def routes(forms: Collection[str]) -> list[BaseRoute]:
-    """The jobs page at `/`, with these of its forms, the console, and the files of all pages below `/static/`."""
-    show = jobs_page()
-
-    async def jobs(_request: Request) -> Response:
-        return show("graphql", "", forms)
+def routes() -> list[BaseRoute]:
+    """The console at `/`, and the files of all pages below `/static/`."""
 
     async def operators(_request: Request) -> Response:
         return console("graphql")
 
-    return [
-        Route("/", jobs, methods=["GET"], name="jobs"),
-        Route("/console", operators, methods=["GET"], name="console"),
-        Mount("/static", files(), name="static"),
-    ]
-
-
-def fitting_forms(check: Callable[[str], str | None]) -> Collection[str]:
-    """Return the forms whose mutations a schema has with just this input; `check` returns a document's first error."""
-    return tuple(name for name, sent in FORMS.items() if check(_document_of(name, sent)) is None)
-
-
-def _document_of(name: str, sent: str) -> str:
-    answered = "{ job { id } replayed errors { code message path } }"
-    by_variable = f"mutation ($input: {name[0].upper()}{name[1:]}Input!) {{ {name}(input: $input) {answered}"
-    return f'{by_variable} all: {name}(input: {{ {sent}, idempotencyKey: "" }}) {answered} }}'
+    return [Route("/", operators, methods=["GET"], name="console"), Mount("/static", files(), name="static")]
 
 
 def files() -> Files:
@@ -74,29 +42,11 @@ def files() -> Files:
     return Files(directory=HERE / "static")
 
 
-def jobs_page() -> Callable[[str, str, Collection[str]], Response]:
-    """Return a function of the GraphQL's address, `base` and the forms to the jobs page.
-
-    The page is the same for everyone: what it shows comes from GraphQL.
-    """
-    page = (HERE / "jobs.html").read_text("utf-8")
-    headers = {**policy.COMMON, "Content-Security-Policy": policy.JOBS, "Cache-Control": "no-cache"}
-
-    def show(graphql: str, base: str, forms: Collection[str]) -> Response:
-        html = page.replace('="static/', f'="{escape(base)}static/').replace(
-            CONSOLE_LINK, f'href="{escape(base)}console"'
-        )
-        html = html.replace(OFFERED, f'data-mutations="{" ".join(name for name in FORMS if name in forms)}"')
-        return HTMLResponse(html.replace(GRAPHQL_LINK, f'href="{escape(graphql)}"'), headers=headers)
-
-    return show
-
-
 def answer(name: str, words: str, status: int, *, schema: object = None) -> Response:
     """Serve the page of a signal's address: a form made from the JSON Schema, or else the words."""
     title, script, shown = escape(name) or "Answer", "", f"<p>{escape(words)}</p>"
     if schema is not None:
-        script = '<script type="module" src="../static/jobs/answer.js"></script>\n'
+        script = '<script type="module" src="../static/answer/answer.js"></script>\n'
         shown = f'<div id="answer" data-schema="{escape(json.dumps(schema))}"></div>{NO_SCRIPT}'
     html = f"""<!doctype html>
 <html lang="en">
@@ -107,30 +57,33 @@ def answer(name: str, words: str, status: int, *, schema: object = None) -> Resp
 <meta name="robots" content="noindex">
 <title>{title} - Onward</title>
 <link rel="icon" href="../static/shared/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="../static/jobs/base.css">
+<link rel="stylesheet" href="../static/shared/base.css">
 {script}</head>
 <body>
 <main id="main"><section class="card"><h1>{title}</h1>{shown}</section></main>
 </body>
 </html>
 """
-    return HTMLResponse(html, status, headers={**PRIVATE, "Content-Security-Policy": policy.JOBS})
+    return HTMLResponse(html, status, headers={**PRIVATE, "Content-Security-Policy": policy.CONSOLE})
 
 
-def console(graphql: str) -> Response:
-    """Serve the console, beside the jobs page, for the GraphQL at this address."""
-    built = build.CONSOLE.current()
+def console(graphql: str, base: str = "") -> Response:
+    """Serve the console for the GraphQL at this address; without a build, a page that says how to get it.
+
+    The page is the same for everyone: what it shows comes from GraphQL.
+    """
+    static, built = f"{escape(base)}static", build.CONSOLE.current()
     building = built is None and build.CONSOLE.running()
     if built is not None:
-        head, shown = _loading(built, "static"), '<p class="waiting">Loading the console…</p>'
+        head, shown = _loading(built, static), '<p class="waiting">Loading the console…</p>'
     else:
-        head = '<link rel="stylesheet" href="static/jobs/base.css">\n'
+        head = f'<link rel="stylesheet" href="{static}/shared/base.css">\n'
         head += '<meta http-equiv="refresh" content="3">\n' if building else ""
         shown = f'<main class="card"><h1>Console</h1><p>{BUILDING if building else UNBUILT}</p>{INSTEAD}</main>'
-    links = f'data-graphql="{escape(graphql)}" data-jobs="./" data-icon="static/shared/icon.svg"'
+    links = f'data-graphql="{escape(graphql)}" data-icon="{static}/shared/icon.svg"'
     script = "<noscript><p>The console needs JavaScript. In a terminal: <code>onward jobs list</code>.</p></noscript>"
-    html = _html("Console", "static", head, f'<div id="console" {links}>{shown}</div>\n{script}')
-    headers = {**policy.COMMON, "Content-Security-Policy": policy.JOBS, "Cache-Control": "no-cache"}
+    html = _html("Console", static, head, f'<div id="console" {links}>{shown}</div>\n{script}')
+    headers = {**policy.COMMON, "Content-Security-Policy": policy.CONSOLE, "Cache-Control": "no-cache"}
     return HTMLResponse(html, headers=headers)
 
 

@@ -11,7 +11,7 @@ COMMON: Mapping[str, str] = {
 
 STATIC = "default-src 'none'; script-src 'self'; frame-ancestors 'none'"  # for the workers of the explorer's editor
 
-JOBS = (
+CONSOLE = (  # also of the page of a signal's address
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )

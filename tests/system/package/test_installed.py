@@ -64,9 +64,12 @@ def test_a_folder_is_served_with_its_pages_and_runs_its_jobs(project: Path, base
         page = fetch(address, "/graphql", "text/html")
         (script,) = re.findall(r'src="(static/explorer/[0-9a-f]{16}/assets/[^"]+[.]js)"', page)
         assert len(fetch(address, f"/{script}", "*/*")) > 100_000
-        assert "static/jobs/main.js" in fetch(address, "/", "text/html")
+        (script,) = re.findall(
+            r'src="(static/console/[0-9a-f]{16}/assets/[^"]+[.]js)"', fetch(address, "/", "text/html")
+        )
+        assert len(fetch(address, f"/{script}", "*/*")) > 50_000
         assert api.end() == 0
-    assert not (base.packages / "onward/web/explorer").exists()
+    assert not any((base.packages / "onward/web" / name).exists() for name in ("console", "explorer"))
 
 
 DEADLY = """import os

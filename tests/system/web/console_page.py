@@ -16,7 +16,7 @@ WIDER = "() => document.documentElement.scrollWidth - document.documentElement.c
 
 async def opened(watched: Watched, served: str, place: str = "#/") -> Page:
     """Open the console at an address of its own, and wait until changes come in."""
-    await watched.page.goto(f"{served}/console{place}")
+    await watched.page.goto(f"{served}/{place}")
     await expect(watched.page.locator("#connection")).to_have_text("Live")
     return watched.page
 

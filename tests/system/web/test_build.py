@@ -113,8 +113,7 @@ def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(workshop: W
     assert workshop.shown != before
 
 
-def test_the_explorer_is_built_again_when_the_operations_of_its_tabs_change(tmp_path: Path) -> None:
-    workshop = Workshop(tmp_path, "explorer")
+def test_a_shared_file_that_changes_is_built_in_again(workshop: Workshop) -> None:
     workshop.run()
     before = workshop.shown
     (workshop.package / "static" / "shared" / "operations.js").write_text("export const tabs = [];\n")

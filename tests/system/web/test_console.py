@@ -16,11 +16,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixture
 
 
 def test_its_policy_allows_only_its_own_origin(served: str) -> None:
-    status, headers, body = get(f"{served}/console")
+    status, headers, body = get(f"{served}/")
     policy = directives(headers["content-security-policy"])
     assert status == 200
     assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == ["'none'"]
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == ["'self'"]
+    assert headers["content-type"] == "text/html; charset=utf-8"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert b"<script>" not in body
     assert b"style=" not in body
 
 
@@ -28,16 +32,8 @@ def test_without_a_build_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(build, "STATIC", tmp_path)
     words = bytes(pages.console("graphql").body).decode()
     assert "python -m onward.web.build console" in words
-    assert 'href="./"' in words
-
-
-async def test_the_jobs_page_and_the_console_lead_to_each_other(watched: Watched, served: str) -> None:
-    page = watched.page
-    await page.goto(f"{served}/")
-    await page.get_by_role("link", name="Console").click()
-    await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-    await page.get_by_role("link", name="Jobs page").click()
-    await expect(page.get_by_role("heading", name="Send a job")).to_be_visible()
+    assert "onward jobs list" in words
+    assert 'href="static/shared/base.css"' in words
 
 
 async def test_the_overview_shows_what_happened_and_keeps_it_over_a_reload(
@@ -78,3 +74,25 @@ async def test_an_unknown_address_leads_back(watched: Watched, served: str) -> N
     page = await opened(watched, served, "#/nothing")
     await page.get_by_role("main").get_by_role("link", name="Overview").click()
     await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+async def test_an_address_of_the_page_before_leads_to_the_list(watched: Watched, served: str) -> None:
+    """The page before had its filter at the address of the overview."""
+    page = await opened(watched, served, "#/?status=FAILED&handler=email.*")
+    await expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
+    assert page.url.endswith("#/jobs?status=FAILED&handler=email.*")
+    await expect(page.get_by_label("Handler; *")).to_have_value("email.*")
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_no_content_overflows_the_page(watched: Watched, served: str, width: int, scheme: str) -> None:
+    page = watched.page
+    await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    await page.set_viewport_size({"width": width, "height": 900})
+    job = process(served, "word " * 200)
+    for place in ("#/", "#/jobs", f"#/jobs/{job}"):
+        await opened(watched, served, place)
+        await page.reload()
+        await page.wait_for_timeout(500)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width

@@ -11,14 +11,14 @@ from tests.integration.graphql.test_output import SPEAK
 from tests.system.web.conftest import Watched
 from tests.system.web.console_page import no_findings, opened
 from tests.system.web.jobs_page import ask
-from tests.system.web.test_batch_line import CHILDREN
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
 MODULES = [
     "tests.integration.graphql.emitting_handlers",
     "tests.system.web.signal_handlers",
-    "tests.system.web.test_batch_line",
+    "tests.system.web.flow_handlers",
 ]
+CHILDREN = '{ jobs(filter: {handler: "lines.child"}) { nodes { id done batch { done } } } }'
 REVIEW = 'mutation { signalsReview(input: {text: "words"}) { job { id } } }'
 
 

@@ -105,12 +105,39 @@ async def test_new_jobs_come_in_by_themselves_and_wait_while_somebody_points_at_
     await expect(rows.first).to_contain_text(job)
 
 
+async def test_all_matching_jobs_are_retried(watched: Watched, served: str) -> None:
+    job = process(served, "bell \u0007")
+    page = await opened(watched, served, "#/jobs?status=FAILED")
+    await expect(page.locator(ROWS).filter(has_text=job)).to_be_visible()
+    await expect(page.get_by_role("button", name="Cancel all that match…")).to_have_count(0)
+    await page.get_by_role("button", name="Retry all that match…").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name=re.compile(r"Retry \d+ jobs?")).click()
+    await expect(dialog).to_contain_text(re.compile(r"\d+ jobs? retried"))
+    await dialog.get_by_role("button", name="Close").click()
+    await page.goto(f"{served}/#/jobs/{job}")
+    await expect(page.locator("table.attempts tbody tr")).to_have_count(2)
+
+
+async def test_all_matching_jobs_are_cancelled(watched: Watched, served: str) -> None:
+    job = process(served, "later", runAt=(datetime.now(UTC) + timedelta(hours=2)).isoformat())
+    page = await opened(watched, served, "#/jobs?status=SCHEDULED&handler=steps.*")
+    await expect(page.locator(ROWS).filter(has_text=job)).to_be_visible()
+    await page.get_by_role("button", name="Cancel all that match…").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name=re.compile(r"Cancel \d+ jobs?")).click()
+    await expect(dialog).to_contain_text(re.compile(r"\d+ jobs? cancelled"))
+    await dialog.get_by_role("button", name="Close").click()
+    await page.goto(f"{served}/#/jobs/{job}")
+    await expect(page.locator("#job .head")).to_contain_text("Cancelled")
+
+
 async def test_a_thousand_changes_a_second_keep_the_page_stable(watched: Watched, served: str) -> None:
     for number in range(30):
         process(served, f"item {number}")
     page = watched.page
     await page.add_init_script(path=Path(__file__).with_name("flood.js"))
-    await page.goto(f"{served}/console#/jobs")
+    await page.goto(f"{served}/#/jobs")
     await expect(page.locator("#connection")).to_have_text("Live")
     await expect(page.get_by_role("button", name=re.compile(r"newer jobs"))).to_be_visible()
     metrics = await page.context.new_cdp_session(page)

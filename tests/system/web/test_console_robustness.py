@@ -13,10 +13,11 @@ from tests.processes import running
 from tests.system.web.conftest import Watched
 from tests.system.web.console_page import opened
 from tests.system.web.jobs_page import process
-from tests.system.web.test_reading import JWT
-from tests.system.web.test_robustness import ERROR, HOSTILE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+ERROR = {"code": HOSTILE, "message": HOSTILE, "retryable": False, "step": HOSTILE, "occurredAt": "2026-01-01T00:00:00Z"}
+JWT = '[server]\nport = 0\n[auth]\nmode = "jwt"\n[auth.jwt]\nsecret = "a secret of the test, long enough"\n'
 HIDE = "Object.defineProperty(document, 'hidden', {get: () => HIDDEN, configurable: true});"
 HIDE += "document.dispatchEvent(new Event('visibilitychange'));"
 
@@ -43,12 +44,13 @@ async def test_hostile_text_stays_text(watched: Watched, served: str) -> None:
         f"#/jobs?handler={quote(HOSTILE)}x": "No job",
     }
     for place, words in texts.items():
-        await page.goto(f"{served}/console{place}")
+        await page.goto(f"{served}/{place}")
         await page.reload()
         await expect(page.get_by_text(words).filter(visible=True).first).to_be_visible()
         if not words.startswith("No job"):
             await expect(page.get_by_text(HOSTILE).filter(visible=True).first).to_be_visible()
         assert await page.locator("main img, main script").count() == 0
+    await page.unroute_all(behavior="ignoreErrors")
 
 
 async def test_a_lost_connection_is_shown_and_polling_replaces_it(watched: Watched, served: str) -> None:
@@ -58,11 +60,11 @@ async def test_a_lost_connection_is_shown_and_polling_replaces_it(watched: Watch
         await socket.close(code=1011)
 
     await page.route_web_socket(re.compile("/graphql"), refuse)
-    await page.goto(f"{served}/console#/jobs")
+    await page.goto(f"{served}/#/jobs")
     await expect(page.locator("#connection")).to_contain_text("Not live")
     job = process(served, "without a socket")
     await expect(page.locator("table.jobs tbody tr").first).to_contain_text(job)
-    await page.goto(f"{served}/console#/jobs/{job}")
+    await page.goto(f"{served}/#/jobs/{job}")
     await expect(page.locator("#job .head")).to_contain_text("Succeeded")
 
 
@@ -113,10 +115,11 @@ async def test_whole_numbers_keep_every_digit(watched: Watched, served: str) -> 
 
     await page.route(f"{served}/graphql", replaced)
     await page.route_web_socket(re.compile("/graphql"), cut)
-    await page.goto(f"{served}/console#/jobs/{job}")
+    await page.goto(f"{served}/#/jobs/{job}")
     shown = page.get_by_role("region", name="Result").last
     for line in ('"big": 12345678901234567890', '"less": -9007199254740993', '"small": 7', '"part": 1.5'):
         await expect(shown).to_contain_text(line)
+    await page.unroute_all(behavior="ignoreErrors")
 
 
 async def test_without_a_token_no_refused_action_is_offered(browser: Browser, tmp_path: Path) -> None:
@@ -124,7 +127,7 @@ async def test_without_a_token_no_refused_action_is_offered(browser: Browser, tm
     with running("serve", project=tmp_path) as api:
         context = await browser.new_context()
         page = await context.new_page()
-        await page.goto(f"{api.serving()}/console")
+        await page.goto(f"{api.serving()}/")
         await expect(page.locator("#notice")).to_contain_text("answers only with an access token")
         await expect(page.locator("main button:visible, main input:visible")).to_have_count(0)
         await expect(page.get_by_role("button", name="Token")).to_be_visible()

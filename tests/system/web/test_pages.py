@@ -22,19 +22,6 @@ def directives(policy: str) -> dict[str, list[str]]:
     return {words[0]: words[1:] for words in (part.split() for part in policy.split(";"))}
 
 
-def test_the_jobs_page_s_policy_allows_only_its_own_origin(served: str) -> None:
-    status, headers, body = get(f"{served}/")
-    policy = directives(headers["content-security-policy"])
-    assert status == 200
-    assert headers["content-type"] == "text/html; charset=utf-8"
-    assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == ["'none'"]
-    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == ["'self'"]
-    assert headers["referrer-policy"] == "no-referrer"
-    assert headers["x-content-type-options"] == "nosniff"
-    assert b"<script>" not in body
-    assert b"style=" not in body
-
-
 def test_the_explorer_never_allows_inline_scripts(served: str) -> None:
     status, headers, _ = get(f"{served}/graphql", Accept="text/html")
     scripts = directives(headers["content-security-policy"])["script-src"]
@@ -47,8 +34,8 @@ def test_the_explorer_never_allows_inline_scripts(served: str) -> None:
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("jobs/main.js", "text/javascript; charset=utf-8"),
-        ("jobs/base.css", "text/css; charset=utf-8"),
+        ("answer/answer.js", "text/javascript; charset=utf-8"),
+        ("shared/base.css", "text/css; charset=utf-8"),
         ("shared/icon.svg", "image/svg+xml"),
     ],
 )
@@ -80,10 +67,10 @@ def test_a_file_with_a_digest_in_its_name_is_cached(served: str, name: str, requ
         "build.log",
         "console/.lock",
         "explorer/.lock",
-        "jobs",
-        "jobs/",
-        "jobs/nothing.js",
-        "jobs/main.js%00.css",
+        "answer",
+        "answer/",
+        "answer/nothing.js",
+        "answer/answer.js%00.css",
     ],
 )
 def test_any_other_path_is_404(served: str, path: str) -> None:

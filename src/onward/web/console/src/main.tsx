@@ -1,6 +1,7 @@
 import { render } from 'preact';
 import 'uplot/dist/uPlot.min.css';
-import './styles/base.css';
+import '../../static/shared/base.css';
+import './styles/parts.css';
 import './styles/shell.css';
 import './styles/table.css';
 import './styles/overview.css';
@@ -12,8 +13,8 @@ import { start } from './graphql';
 import { Shell } from './shell';
 
 const place = document.getElementById('console')!;
-const { graphql = 'graphql', jobs = './', icon = '' } = place.dataset;
+const { graphql = 'graphql', icon = '' } = place.dataset;
 
 start();
 place.replaceChildren();
-render(<Shell explorer={graphql} jobs={jobs} icon={icon} />, place);
+render(<Shell explorer={graphql} icon={icon} />, place);

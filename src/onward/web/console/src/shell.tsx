@@ -21,7 +21,7 @@ const WORDS: Record<Connection, string> = {
   refused: 'Not live: the server refused this page',
 };
 
-export function Shell({ explorer, jobs, icon }: { explorer: string; jobs: string; icon: string }) {
+export function Shell({ explorer, icon }: { explorer: string; icon: string }) {
   const { path } = useRoute();
   const viewer = useViewer();
   const system = useSystem();
@@ -35,7 +35,6 @@ export function Shell({ explorer, jobs, icon }: { explorer: string; jobs: string
         <a class="brand" href="#/"><img src={icon} alt="" width="26" height="26" />Onward</a>
         <State />
         <nav aria-label="Elsewhere" class="elsewhere">
-          <a href={jobs}>Jobs page</a>
           <a href={explorer}>Explorer</a>
           <button type="button" class="quiet" aria-haspopup="dialog" onClick={askForToken}>Token</button>
         </nav>

@@ -48,7 +48,7 @@ function explain() {
   words.className = 'waiting';
   words.setAttribute('role', 'status');
   words.append('The explorer cannot be shown yet: it has not been built on this server, and the public CDN (cdn.jsdelivr.net) '
-    + 'could not be reached. ', next, ' Until then, the jobs page does without: ');
+    + 'could not be reached. ', next, ' Until then, the console shows the jobs: ');
   words.append(Object.assign(document.createElement('a'), { href: place.dataset.jobs, textContent: 'open it' }), '.');
   place.replaceChildren(words);
 }

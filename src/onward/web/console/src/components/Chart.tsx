@@ -21,6 +21,7 @@ interface Properties {
 }
 
 const HEIGHT = 180;
+const MARKED = 30; // so few values are marked: one without neighbours has no line
 
 export function Chart({ label, at, series, format, stepped = false }: Properties) {
   const place = useRef<HTMLDivElement>(null);
@@ -41,7 +42,7 @@ export function Chart({ label, at, series, format, stepped = false }: Properties
       scales: { y: { range: (_plot, _low, high) => [0, (high || 1) * 1.05] } },
       axes: [{ ...axis, grid: { show: false }, size: 26, space: 60, values: (_plot, values) => marks(values) }, { ...axis, size: 58, values: (_plot, values) => values.map((value) => shownFormat.current(value)) }],
       series: [{}, ...series.map(({ name, tone: of, filled }) => ({
-        label: name, stroke: tone(of), width: 1.75, spanGaps: true, points: stepped ? { show: false } : { size: 5 },
+        label: name, stroke: tone(of), width: 1.75, spanGaps: true, points: { show: (plot: uPlot, index: number) => !stepped && known(plot.data[index]!) < MARKED, size: 5 },
         ...(filled ? { fill: () => `color-mix(in srgb, ${resolved(element, of)} 18%, transparent)` } : {}),
         ...(stepped ? { paths: uPlot.paths.stepped!({ align: 1 }) } : {}),
       }))],
@@ -91,6 +92,8 @@ function data(at: readonly number[], series: readonly Series[], stepped: boolean
   const end = 2 * at.at(-1)! - at.at(-2)!;
   return [[...at, end], ...series.map(({ values }) => [...values, values.at(-1) ?? null])] as uPlot.AlignedData;
 }
+
+const known = (values: ArrayLike<unknown>): number => Array.from(values).filter((value) => value !== null).length;
 
 // The colour that the variable has now.
 function resolved(element: HTMLElement, name: string): string {

@@ -1,5 +1,6 @@
 // The jobs, newest first, as the filter in the address wants them; and one job at #/jobs/ID.
 import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { ConfirmBulk } from '../components/ConfirmBulk';
 import { Counts } from '../components/Counts';
 import { EmptyState } from '../components/EmptyState';
 import { Table, type Column } from '../components/Table';
@@ -8,13 +9,14 @@ import { Time } from '../components/Time';
 import { count, plural } from '../format';
 import { notice } from '../notices';
 import { toJob, useRoute } from '../route';
-import type { Status } from '../status';
+import { RETRYABLE, STATUSES, TERMINAL, type Status } from '../status';
 import { JobPage } from './job';
-import { asInput, readFilter, toJobs } from './jobs/filter';
+import { asInput, readFilter, toJobs, type Filter } from './jobs/filter';
 import { FilterForm } from './jobs/form';
 import { MANY, useList, type Item } from './jobs/list';
 import { note, took } from './jobs/note';
 
+const OPEN = STATUSES.filter((status) => !TERMINAL.has(status));
 const SHOWN = 8; // characters of an id that stay where it is narrow: its end, since ids of one day begin alike
 
 let back = '#/jobs'; // the list that a job was opened from
@@ -50,6 +52,7 @@ function JobList({ search }: { search: string }) {
       <Counts address={toggled} chosen={filter.status} />
       <section class="card" aria-label="List of jobs">
         <FilterForm filter={filter} />
+        <Bulk filter={filter} done={() => list?.refresh()} />
         {fresh ? (
           <button type="button" class="more" onClick={() => list?.newestPage()}>
             {`${fresh >= MANY ? `More than ${count(MANY)} newer jobs` : plural(fresh, 'newer job')} · show`}
@@ -72,6 +75,19 @@ function JobList({ search }: { search: string }) {
           </nav>
         ) : null}
       </section>
+    </div>
+  );
+}
+
+// Without a state chosen, it is the failed ones that are meant. All jobs at once are cancelled by nobody.
+function Bulk({ filter, done }: { filter: Filter; done: () => void }) {
+  const some = (able: readonly Status[]) => !filter.status.length || filter.status.some((status) => able.includes(status));
+  const retried = { ...asInput(filter), status: filter.status.length ? [...filter.status] : ['FAILED' as const] };
+  const cancelled = asInput(filter);
+  return (
+    <div class="actions bulk">
+      {some(RETRYABLE) ? <ConfirmBulk kind="retry" filter={retried} label="Retry all that match…" what="that match the filter" done={done} /> : null}
+      {cancelled && some(OPEN) ? <ConfirmBulk kind="cancel" filter={cancelled} label="Cancel all that match…" what="that match the filter" done={done} /> : null}
     </div>
   );
 }
