@@ -126,8 +126,8 @@ async def take(folder: Path, pictures: tuple[Picture, ...] = PICTURES, *, minute
             await scene.until(payment, 1, "attempts")
             await give_a_past(Path(project) / "var" / "onward.db")
             places = {"overview": "#/", "jobs": "#/jobs", "job": f"#/jobs/{report}"}
-            async with _browser() as browser:
-                context = await browser.new_context(reduced_motion="reduce", locale="en-GB", timezone_id="UTC")
+            async with browser() as chrome:
+                context = await chrome.new_context(reduced_motion="reduce", locale="en-GB", timezone_id="UTC")
                 page = await context.new_page()
                 for picture in pictures:
                     await _take(page, picture, f"{scene.address}/{places[picture.name]}", folder)
@@ -162,13 +162,14 @@ def longer(text: str, buckets: int) -> str:
 
 
 @asynccontextmanager
-async def _browser() -> AsyncIterator[Browser]:
+async def browser() -> AsyncIterator[Browser]:
+    """Open a browser without a window."""
     program = chromium()
     assert program, "needs Chromium: apt-get install chromium"
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=QUIET)
-        yield browser
-        await browser.close()
+        opened = await playwright.chromium.launch(executable_path=program, args=QUIET)
+        yield opened
+        await opened.close()
 
 
 async def _take(page: Page, picture: Picture, address: str, folder: Path) -> None:

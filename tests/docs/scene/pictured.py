@@ -6,6 +6,7 @@ from datetime import timedelta
 from onward.handlers.base import HandlerError, JobContext, Permanent, Retry, handler, sequence
 
 SHEETS = 40
+DRAWN = 16
 
 
 async def collect(job: JobContext, *, month: str) -> dict[str, str | int]:
@@ -18,6 +19,14 @@ async def render(job: JobContext, report: dict[str, str | int]) -> dict[str, str
     for sheet in range(1, SHEETS):
         job.progress(sheet, SHEETS, f"sheet {sheet}")
         await asyncio.sleep(0.2 if sheet < SHEETS * 0.7 else 3600)
+    return report
+
+
+async def draw(job: JobContext, report: dict[str, str | int]) -> dict[str, str | int]:
+    """Draw a few sheets, in as many moments."""
+    for sheet in range(1, DRAWN + 1):
+        job.progress(sheet, DRAWN, f"sheet {sheet}")
+        await asyncio.sleep(0.25)
     return report
 
 
@@ -40,4 +49,5 @@ async def capture(job: JobContext, *, order: str) -> None:
     raise HandlerError(f"The provider did not answer for order {order}.")
 
 
-HANDLERS = (sequence("reports.build", [collect, render, send]), confirm, capture)
+DRAWING = sequence("reports.draw", [collect, draw, send], mutation="drawReport")
+HANDLERS = (sequence("reports.build", [collect, render, send]), DRAWING, confirm, capture)
