@@ -83,8 +83,8 @@ def _three(number: int) -> bytes:
     return struct.pack("<I", number)[:3]
 
 
-async def record(file: Path) -> None:
-    """Record a job that is sent from the console, and followed there until it is done."""
+async def record() -> bytes:
+    """Return the recording of a job that is sent from the console, and followed there until it is done."""
     with tempfile.TemporaryDirectory() as project:
         shutil.copytree(SCENE, project, dirs_exist_ok=True)
         application.write(Path(project), (SCENE / "settings.toml").read_text("utf-8"))
@@ -98,7 +98,7 @@ async def record(file: Path) -> None:
                 await expect(page.get_by_label("month")).to_be_visible()
                 camera = Camera(page)
                 await camera.run_while(_send_and_follow(page))
-    file.write_bytes(animated(camera.frames, width=WIDTH, height=HEIGHT))
+    return animated(camera.frames, width=WIDTH, height=HEIGHT)
 
 
 async def _send_and_follow(page: Page) -> None:
@@ -136,4 +136,4 @@ class Camera:
 
 
 if __name__ == "__main__":
-    asyncio.run(record(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER / FILE))
+    (Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER / FILE).write_bytes(asyncio.run(record()))

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from onward.web import build
 from tests.docs.pictures import FOLDER, MINUTES, PICTURES, take
 from tests.docs.recording import FILE as RECORDING
 from tests.docs.recording import record
 from tests.processes import ROOT
-from tests.system.web.conftest import chromium, missing
+from tests.system.web.conftest import built, chromium, missing
 
 SHOWN = re.compile(r"images/([\w.-]+\.webp)")
 KIB = 1024
@@ -31,6 +32,7 @@ def test_no_picture_is_too_large() -> None:
 def test_pictures_can_be_taken_again(tmp_path: Path) -> None:
     if chromium() is None:
         missing("needs Chromium: apt-get install chromium")
+    built(build.CONSOLE)
     wanted = tuple(picture for picture in PICTURES if picture.scheme == "dark")
     asyncio.run(take(tmp_path, wanted, minutes=MINUTES // 12))
     assert {file.name for file in tmp_path.iterdir()} == {picture.file for picture in wanted}
@@ -38,11 +40,11 @@ def test_pictures_can_be_taken_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_recording_can_be_made_again(tmp_path: Path, console_built: None) -> None:
+def test_the_recording_can_be_made_again() -> None:
     if chromium() is None:
         missing("needs Chromium: apt-get install chromium")
-    asyncio.run(record(tmp_path / RECORDING))
-    made = (tmp_path / RECORDING).read_bytes()
+    built(build.CONSOLE)
+    made = asyncio.run(record())
     assert (made[:4], made[8:16]) == (b"RIFF", b"WEBPVP8X")
     assert made.count(b"ANMF") > 5
     assert len(made) < 2_000 * KIB
