@@ -7,9 +7,9 @@ import pytest
 from playwright.async_api import expect
 
 from onward.web import build, pages
+from tests.system.web.asking import process
 from tests.system.web.conftest import Watched
 from tests.system.web.console_page import no_findings, opened
-from tests.system.web.jobs_page import process
 from tests.system.web.test_pages import directives, get
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]

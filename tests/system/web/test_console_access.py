@@ -6,9 +6,9 @@ from uuid import uuid4
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.system.web.asking import process
 from tests.system.web.conftest import Watched
 from tests.system.web.console_page import opened
-from tests.system.web.jobs_page import process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
 

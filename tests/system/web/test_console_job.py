@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
+from tests.system.web.asking import ask, process
 from tests.system.web.conftest import Watched
 from tests.system.web.console_page import no_findings, opened
-from tests.system.web.jobs_page import ask, process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
 REGISTER = "mutation($input: RegisterUserInput!) { registerUser(input: $input) { job { id } } }"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Route, expect
 
+from tests.system.web.asking import process
 from tests.system.web.conftest import Watched
 from tests.system.web.console_page import no_findings, opened
-from tests.system.web.jobs_page import process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
 ROWS = "table.jobs tbody tr"

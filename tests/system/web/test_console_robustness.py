@@ -10,9 +10,9 @@ from playwright.async_api import Browser, Route, WebSocketRoute, expect
 
 from tests import application
 from tests.processes import running
+from tests.system.web.asking import process
 from tests.system.web.conftest import Watched
 from tests.system.web.console_page import opened
-from tests.system.web.jobs_page import process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"

@@ -12,9 +12,9 @@ from playwright.async_api import Page, Route, expect
 from tests.integration.graphql.conftest import serving, settings_in
 from tests.integration.graphql.test_viewers import header, jwt_settings
 from tests.system.web import console_handlers
+from tests.system.web.asking import ask
 from tests.system.web.conftest import Watched
 from tests.system.web.console_page import no_findings, opened
-from tests.system.web.jobs_page import ask
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
 MODULES = {"handlers": {"modules": [console_handlers.__name__]}}

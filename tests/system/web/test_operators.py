@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, Route, expect
 
+from tests.system.web.asking import ask, process
 from tests.system.web.conftest import Watched
 from tests.system.web.console_page import no_findings, opened
-from tests.system.web.jobs_page import ask, process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
 

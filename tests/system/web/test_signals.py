@@ -11,7 +11,7 @@ from onward.config.settings import Settings
 from onward.runtime.values import signal_urls
 from tests.integration.graphql.conftest import serving, settings_in
 from tests.system.web import signal_handlers
-from tests.system.web.jobs_page import ask
+from tests.system.web.asking import ask
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
 MADE = 'mutation { signalsReview(input: {text: "words"}) { job { id } } }'
