@@ -29,7 +29,7 @@ def test_the_shown_code_of_the_page_is_that_of_the_bookshop() -> None:
     assert shown == {name: (source / str(name)).read_text("utf-8") for name in shown}
 
 
-def test_a_key_of_a_header_reaches_the_function_from_the_jobs_page_too(
+def test_a_key_of_a_header_reaches_the_function_from_the_console_too(
     tmp_path: Path, sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (program,) = (block for block in BLOCKS if block.file == "keys.py")

@@ -233,7 +233,7 @@ async def is_waiting(api: Api, job_id: str) -> bool:
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[tuple[Onward, TestClient]]:
-    """An application of others with the jobs page at /jobs, behind a proxy that strips /shop."""
+    """An application of others with the console at /jobs, behind a proxy that strips /shop."""
     more = f'[signals]\nsecret = ["{KEY}"]\nurl = "http://testserver/jobs/signal"\n'
     file = write(tmp_path, f"sqlite:///{tmp_path}/onward.db")
     text = file.read_text().replace("modules = [", 'modules = ["tests.integration.graphql.test_signals", ', 1)

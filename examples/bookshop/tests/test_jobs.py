@@ -60,7 +60,7 @@ def test_mail_that_cannot_leave_is_sent_later(
     assert len(letters(ada)) == 1
 
 
-def test_the_jobs_page_shows_the_buyer_s_jobs(ask: Ask, ada: str, guest: httpx2.Client) -> None:
+def test_the_console_shows_the_buyer_s_jobs(ask: Ask, ada: str, guest: httpx2.Client) -> None:
     page = guest.get("/jobs/", headers={"accept": "text/html"})
     assert page.status_code == 200
     job = place(ask)["data"]["placeOrder"]["job"]
