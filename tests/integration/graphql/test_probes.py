@@ -94,7 +94,7 @@ async def test_neither_get_nor_forms_run_anything(api: Api) -> None:
 
 
 async def test_there_is_no_explorer(api: Api) -> None:
-    for path in ("/graphql", "/graphiql", "/playground", "/altair", "/voyager", "/docs", "/openapi.json"):
+    for path in ("/graphql", "/graphiql", "/playground", "/console", "/altair", "/voyager", "/docs", "/openapi.json"):
         response = await api.http.get(path, headers={"accept": "text/html"})
         assert response.status_code in (404, 405)
         assert "graphiql" not in response.text.lower()
