@@ -212,6 +212,8 @@ async def test_a_form_says_what_cannot_be_read(watched: Watched, served: str) ->
     await page.get_by_label("extra").fill('{"a": 12345678901234567890}')
     await page.get_by_role("button", name="Send").click()
     await expect(page.get_by_role("listitem").filter(has_text="work.keep")).to_contain_text("Succeeded")
+    kept = ask(served, '{ jobs(first: 1, filter: {handler: "work.keep"}) { nodes { result } } }')
+    assert kept == {"jobs": {"nodes": [{"result": {"a": 12345678901234567890}}]}}
 
 
 async def test_a_server_that_answers_trusted_documents_alone_has_no_forms(watched: Watched, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-// The forms of mutations, from introspection: which mutations make a job, what their fields take, and what was typed as JSON.
+// The forms of mutations, from introspection: which mutations make a job, the fields that they take, and their values as JSON.
+import { parse } from './exact';
 
 export interface TypeRef { kind: string; name: string | null; ofType?: TypeRef | null }
 export interface Argument { name: string; description: string | null; defaultValue: string | null; type: TypeRef }
@@ -13,7 +14,7 @@ export interface NamedType {
 export interface Schema { mutationType: { name: string } | null; types: readonly NamedType[] }
 export type Types = ReadonlyMap<string, NamedType>;
 
-// What was typed: a text, yes or no, the items of a list, the fields of an object; undefined is left out.
+// The typed value: a text, yes or no, the items of a list, the fields of an object; undefined is left out.
 export type Typed = string | boolean | readonly Typed[] | { readonly [name: string]: Typed } | undefined;
 export type Path = readonly (string | number)[];
 
@@ -61,6 +62,7 @@ export function senders(schema: Schema): Sender[] {
 }
 
 export const shownFields = ({ fields }: Sender): Argument[] => fields.filter(({ name }) => name !== KEY);
+export const isKeyed = ({ fields }: Sender): boolean => fields.some(({ name }) => name === KEY);
 
 export function documentOf({ name, args, answer }: Sender): string {
   const given = args.map((one) => `$${one.name}: ${textOf(one.type)}`).join(', ');
@@ -78,7 +80,7 @@ function textOf(type: TypeRef): string {
 export function variablesOf(sender: Sender, typed: { readonly [name: string]: Typed }, types: Types, key: string): { variables: object; problems: Map<string, string> } {
   const problems = new Map<string, string>();
   const values = objectOf(sender.fields, typed, types, [], problems);
-  if (sender.fields.some(({ name }) => name === KEY)) values[KEY] = key;
+  if (isKeyed(sender)) values[KEY] = key;
   return { variables: sender.flat ? { [sender.args[0]!.name]: values } : values, problems };
 }
 
@@ -131,7 +133,7 @@ function scalarOf({ kind, name }: TypeRef, text: string, complain: (words: strin
     }
     case 'JSON':
       try {
-        return JSON.parse(text);
+        return parse(text);
       } catch {
         complain('This is not JSON. A text needs quotation marks.');
         return undefined;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { documentOf, placed, senders, shownFields, typesOf, variablesOf, type Argument, type Schema, type TypeRef } from '../src/inputs';
+import { documentOf, isKeyed, placed, senders, shownFields, typesOf, variablesOf, type Argument, type Schema, type TypeRef } from '../src/inputs';
 
 const scalar = (name: string, kind = 'SCALAR'): TypeRef => ({ kind, name });
 const required = (ofType: TypeRef): TypeRef => ({ kind: 'NON_NULL', name: null, ofType });
@@ -35,6 +35,10 @@ const [bare, nothing, sendIt] = senders(schema);
 test('forms are of mutations whose payload has a job, and that are no commands', () => {
   assert.deepEqual(senders(schema).map(({ name }) => name), ['bare', 'nothing', 'sendIt']);
   assert.equal(shownFields(sendIt!).some(({ name }) => name === 'idempotencyKey'), false);
+});
+
+test('a form sends a key where its mutation takes one', () => {
+  assert.deepEqual([bare, nothing, sendIt].map((one) => isKeyed(one!)), [false, false, true]);
 });
 
 test('a document asks for what the payload has', () => {

@@ -2,8 +2,11 @@
 import { useRef, useState } from 'preact/hooks';
 import { askText, type ApiError, type UserError } from '../graphql';
 import { announce } from '../notices';
-import { documentOf, keyOf, placed, shownFields, variablesOf, type Path, type Sender, type Typed, type Types } from '../inputs';
+import { documentOf, isKeyed, keyOf, placed, shownFields, variablesOf, type Path, type Sender, type Typed, type Types } from '../inputs';
 import { TypedField, type FormState } from './TypedField';
+
+const AGAIN = 'Send again: it is accepted once at most.';
+const LOOK = 'It may have been accepted: look at the jobs before you send it again.';
 
 interface Payload { job: { id: string; handler: string } | null; replayed?: boolean; errors?: readonly UserError[] }
 
@@ -44,7 +47,7 @@ export function MutationForm({ sender, types, accepted }: { sender: Sender; type
       const { message, code, reached } = error as ApiError;
       if (reached) key.current = null;
       if (code === 'DOCUMENT_NOT_TRUSTED') setSaid('This server answers only trusted documents, and a form makes a new one.');
-      else complain([{ message: reached ? message : `${message} Send again: it is accepted once at most.`, path: pathIn(message) }]);
+      else complain([{ message: reached ? message : `${message} ${isKeyed(sender) ? AGAIN : LOOK}`, path: pathIn(message) }]);
     }
     setSending(false);
   };

@@ -9,6 +9,7 @@ import { ForAdmins } from '../components/ForAdmins';
 import { StatusMark } from '../components/StatusMark';
 import { Table, type Column } from '../components/Table';
 import { Time } from '../components/Time';
+import { parse } from '../exact';
 import { fully } from '../format';
 import {
   createSchedule, deleteSchedule, pauseSchedule, resumeSchedule, runSchedule, schedules,
@@ -209,7 +210,7 @@ function inputOf(form: FormData): CreateScheduleInput {
 // Invalid JSON is sent as a text, which the server refuses at its field.
 function parameters(text: string): unknown {
   try {
-    return JSON.parse(text || '{}');
+    return parse(text || '{}');
   } catch {
     return text;
   }

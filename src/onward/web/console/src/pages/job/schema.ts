@@ -1,4 +1,5 @@
 // The fields of a form, read from the JSON Schema of a signal's payload.
+import { parse } from '../../exact';
 
 export interface JsonSchema {
   $ref?: string;
@@ -46,10 +47,10 @@ function valueOf({ kind, required, schema }: Field, text: string): unknown {
   return schema.isNullable ? null : kind === 'text' && !schema.format ? '' : undefined;
 }
 
-// What is no JSON is left to the server as text, which says so.
+// A text that is not JSON is sent as it is, and the server refuses it at its field.
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parse(text);
   } catch {
     return text;
   }
