@@ -74,6 +74,9 @@ async def test_a_job_shows_its_batch_its_parent_and_its_children(watched: Watche
         nodes = ask(served, CHILDREN)["jobs"]["nodes"]  # type: ignore[index]
     page = await opened(watched, served, f"#/jobs/{nodes[0]['id']}")
     await expect(page.locator("#job .facts")).to_contain_text("3 of 3 over: 3 succeeded")
+    await page.locator("#job .facts").get_by_role("link", name="3 of 3 over").click()
+    await expect(page).to_have_title("Batches - Onward")
+    await page.go_back()
     await page.get_by_role("link", name="lines.all").click()
     await expect(page.locator("#job .head")).to_contain_text(parent)
     await expect(

@@ -1,4 +1,4 @@
-// What is around every page: the navigation, the state of the connection, notices, the token.
+// The frame of every page: the navigation, the state of the connection, notices, the token.
 import { useEffect } from 'preact/hooks';
 import { question } from './components/Dialog';
 import { EmptyState } from './components/EmptyState';
@@ -27,7 +27,8 @@ export function Shell({ explorer, icon }: { explorer: string; icon: string }) {
   const system = useSystem();
   useLook();
   const page = pages.find((one) => one.path === (path[0] ?? ''));
-  useEffect(() => { if (page && path.length < 2) document.title = `${page.title} - Onward`; }, [page, path.length]);
+  const isJob = page?.path === 'jobs' && path.length > 1; // its page has a title of its own
+  useEffect(() => { if (page && !isJob) document.title = `${page.title} - Onward`; }, [page, isJob]);
   return (
     <>
       <a class="skip" href="#main">Skip to the content</a>

@@ -1,4 +1,4 @@
-// What is asked for: nothing for 300 ms, then "Loading", then the answer; an error with a button that asks again.
+// The answer to a question: nothing for 300 ms, then "Loading", then its data; an error with a button that asks again.
 import type { ComponentChildren } from 'preact';
 import type { Asked } from '../hooks';
 

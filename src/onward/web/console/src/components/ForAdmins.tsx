@@ -2,7 +2,7 @@ import type { ComponentChildren } from 'preact';
 import { useViewer } from '../viewer';
 import { EmptyState } from './EmptyState';
 
-// What only admins may see; others read that, and nothing is asked in their name.
+// A part for admins alone: others read that it is, and nothing is asked in their name.
 export function ForAdmins({ what, children }: { what: string; children: ComponentChildren }) {
   const viewer = useViewer();
   if (!viewer) return null; // not known yet

@@ -1,4 +1,4 @@
-// What fails: errors grouped by handler, code and message, with their course, and the buttons for a whole group.
+// The failures: errors grouped by handler, code and message, with their course, and the buttons for a whole group.
 import { useState } from 'preact/hooks';
 import type { Filter } from '../bulk';
 import { Answer } from '../components/Answer';
@@ -128,7 +128,7 @@ function course({ trend, count: total }: Group) {
   return <Sparkline values={trend} tone="bad" label={`${plural(total, 'failure')}, most of them ${where} of the time`} />;
 }
 
-// What is beyond the groups that the history keeps; no job has this error itself.
+// The group of all errors beyond those that the history keeps; no job has this error itself.
 const isOther = ({ code, message }: Group): boolean => code === 'OTHER' && message === 'further errors of this hour';
 
 function ordered(groups: readonly Group[], order: Order): readonly Group[] {

@@ -1,4 +1,4 @@
-// What happens, and what happened in the last hour, day or week: how much, how slow, what failed, what waits.
+// The present and the last hour, day or week: the number of jobs, their times, failures, and waiting jobs.
 import { useEffect } from 'preact/hooks';
 import { Answer } from '../components/Answer';
 import { Counts } from '../components/Counts';

@@ -3,7 +3,7 @@ import type { JobOutput } from '../../generated/job';
 
 export interface Last { variables: { id: string; after: number | null }; attempts: Record<string, number>; line: boolean }
 
-// What is written for a chunk after the last one; `last` moves on.
+// The text that a chunk adds after the last one; `last` moves on.
 export function written(last: Last, { offset, attempt, step, data }: JobOutput['jobOutput']): string {
   const { after } = last.variables;
   if (after !== null && offset <= after) return '';

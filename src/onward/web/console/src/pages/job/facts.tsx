@@ -3,7 +3,7 @@ import { Time } from '../../components/Time';
 import { between, length } from '../../format';
 import type { Whole } from '../../generated/job';
 import { href, toJob } from '../../route';
-import { word } from '../../status';
+import { TERMINAL, word } from '../../status';
 
 export function Facts({ job }: { job: Whole }) {
   const known: [string, ComponentChildren][] = [
@@ -28,6 +28,6 @@ export function Facts({ job }: { job: Whole }) {
 // Such as "7 of 10 over: 6 succeeded, 1 failed, 2 queued, 1 running".
 export function batchLine({ total, counts }: NonNullable<Whole['batch']>): string {
   const some = counts.filter(({ count }) => count);
-  const over = some.filter(({ status }) => ['SUCCEEDED', 'FAILED', 'CANCELLED'].includes(status)).reduce((sum, { count }) => sum + count, 0);
+  const over = some.filter(({ status }) => TERMINAL.has(status)).reduce((sum, { count }) => sum + count, 0);
   return `${over} of ${total} over${some.length ? `: ${some.map(({ status, count }) => `${count} ${word(status).toLowerCase()}`).join(', ')}` : ''}`;
 }

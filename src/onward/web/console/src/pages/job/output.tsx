@@ -1,4 +1,4 @@
-// What a job gives while it runs: texts follow each other as they come, any other chunk is a line, a step that runs again has a heading.
+// The output of a job: texts follow each other as they come, any other chunk is a line, a step that runs again has a heading.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { jobOutput } from '../../generated/job';
 import { subscribe } from '../../graphql';

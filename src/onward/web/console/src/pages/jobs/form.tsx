@@ -13,8 +13,10 @@ export function FilterForm({ filter }: { filter: Filter }) {
   const admin = useViewer()?.admin ?? false;
   const form = useRef<HTMLFormElement>(null);
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  const latest = useRef(filter); // it may change while somebody types
+  latest.current = filter;
   useEffect(() => () => clearTimeout(timer.current), []);
-  // What the address says, but for the field that somebody types into.
+  // The fields follow the address, except the one that somebody types into.
   useEffect(() => {
     for (const input of form.current?.querySelectorAll('input') ?? []) {
       const value = filter[input.name as 'handler'];
@@ -26,7 +28,7 @@ export function FilterForm({ filter }: { filter: Filter }) {
     const data = new FormData(form.current!);
     const text = (name: string) => String(data.get(name) ?? '').trim();
     const time = (name: string) => (text(name) ? new Date(text(name)).toISOString() : '');
-    go(toJobs({ ...filter, handler: text('handler'), code: text('code'), owner: text('owner'), after: time('after'), before: time('before') }));
+    go(toJobs({ ...latest.current, handler: text('handler'), code: text('code'), owner: text('owner'), after: time('after'), before: time('before') }));
   };
   const typed = () => { clearTimeout(timer.current); timer.current = setTimeout(apply, TYPING_MS); };
   const text = { type: 'search', autocomplete: 'off', spellcheck: false, maxLength: LENGTH, onInput: typed } as const;

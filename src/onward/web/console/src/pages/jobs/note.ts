@@ -1,4 +1,4 @@
-// What is to be said of a job in a line.
+// A job's note: the most important news of it, in one line.
 import { between, length, moment } from '../../format';
 import type { Row } from '../../generated/jobs';
 import { TERMINAL } from '../../status';

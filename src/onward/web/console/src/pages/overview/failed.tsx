@@ -25,7 +25,7 @@ export function Failed({ rows, range }: { rows: Errors['failures']; range: Range
                   </>
                 ),
               },
-              { name: 'count', head: 'Jobs', width: 5, numeric: true, cell: (row) => count(row.count) },
+              { name: 'count', head: 'Failures', width: 6, numeric: true, cell: (row) => count(row.count) },
               { name: 'last', head: 'Last', width: 7, numeric: true, cell: (row) => <Time at={row.lastAt} relative /> },
             ]}
           />

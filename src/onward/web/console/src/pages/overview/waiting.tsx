@@ -1,4 +1,4 @@
-// What waits now, by handler and backend, and whether the backends can be reached.
+// The waiting jobs, by handler and backend, and whether the backends can be reached.
 import { Answer } from '../../components/Answer';
 import { Table } from '../../components/Table';
 import { count, length, plural } from '../../format';
