@@ -119,6 +119,16 @@ async def test_all_matching_jobs_are_retried(watched: Watched, served: str) -> N
     await expect(page.locator("table.attempts tbody tr")).to_have_count(2)
 
 
+async def test_an_address_with_a_wrong_filter_offers_nothing_to_be_done_to_all(watched: Watched, served: str) -> None:
+    """A filter that cannot be read would match more than was meant."""
+    process(served, "later", runAt=(datetime.now(UTC) + timedelta(hours=2)).isoformat())
+    page = await opened(watched, served, "#/jobs?status=SCHEDULD&handler=steps.*")
+    await expect(page.get_by_text("This address holds no filter: status=SCHEDULD")).to_be_visible()
+    await expect(page.get_by_role("button", name=re.compile("all that match"))).to_have_count(0)
+    await page.get_by_role("link", name="Show all jobs").click()
+    await expect(page.locator(ROWS).first).to_be_visible()
+
+
 async def test_all_matching_jobs_are_cancelled(watched: Watched, served: str) -> None:
     job = process(served, "later", runAt=(datetime.now(UTC) + timedelta(hours=2)).isoformat())
     page = await opened(watched, served, "#/jobs?status=SCHEDULED&handler=steps.*")

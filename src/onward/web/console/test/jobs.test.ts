@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { asInput, matcher, NONE, readFilter } from '../src/pages/jobs/filter';
+import { asInput, matcher, NONE, readFilter, unreadable } from '../src/pages/jobs/filter';
 import { written } from '../src/pages/job/chunks';
 import { fieldsOf, payloadOf } from '../src/pages/job/schema';
 import type { Row } from '../src/generated/jobs';
@@ -15,6 +15,12 @@ test('an address is read as a filter, and what no filter is is left out', () => 
   assert.deepEqual(filter, { ...NONE, status: ['FAILED'], handler: 'email.*', after: '2026-01-01T12:00:00.000Z' });
   assert.deepEqual(asInput(filter), { status: ['FAILED'], handler: ['email.*'], createdAfter: '2026-01-01T12:00:00.000Z' });
   assert.equal(asInput(NONE), null);
+});
+
+test('what an address holds besides a filter is named', () => {
+  const wrong = (address: string) => unreadable(new URLSearchParams(address));
+  assert.deepEqual(wrong('status=FAILED&status=QUEUED&handler=email.*&code=X&owner=ada&after=2026-01-01T12:00:00Z&batch=b'), []);
+  assert.deepEqual(wrong('status=FAILD&status=FAILED,QUEUED&before=2026-13-45&handlr=x'), ['status=FAILD', 'status=FAILED,QUEUED', 'before=2026-13-45', 'handlr=x']);
 });
 
 test('a job that has changed is tried by the filter', () => {

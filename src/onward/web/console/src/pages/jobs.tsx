@@ -11,7 +11,7 @@ import { notice } from '../notices';
 import { toJob, useRoute } from '../route';
 import { RETRYABLE, STATUSES, TERMINAL, type Status } from '../status';
 import { JobPage } from './job';
-import { asInput, readFilter, toJobs, type Filter } from './jobs/filter';
+import { asInput, readFilter, toJobs, unreadable, type Filter } from './jobs/filter';
 import { FilterForm } from './jobs/form';
 import { MANY, useList, type Item } from './jobs/list';
 import { note, took } from './jobs/note';
@@ -33,6 +33,18 @@ export function Jobs() {
 }
 
 function JobList({ search }: { search: string }) {
+  const wrong = unreadable(new URLSearchParams(search));
+  return wrong.length ? (
+    <div class="stack">
+      <h1>Jobs</h1>
+      <section class="card">
+        <EmptyState title={`This address holds no filter: ${wrong.join(', ')}`}><a href="#/jobs">Show all jobs</a>, and choose a filter there.</EmptyState>
+      </section>
+    </div>
+  ) : <Matching search={search} />;
+}
+
+function Matching({ search }: { search: string }) {
   const filter = useMemo(() => readFilter(new URLSearchParams(search)), [search]);
   const frame = useRef<HTMLDivElement>(null);
   const held = () => frame.current?.querySelector('tbody')?.matches(':hover, :focus-within') ?? false;

@@ -10,7 +10,6 @@ import { earlier, errors, overview, type Earlier, type Overview as Told } from '
 import { useQuery } from '../hooks';
 import { useAddress, useRange, type Range } from '../range';
 import { go, href, useRoute } from '../route';
-import { readFilter, toJobs } from './jobs/filter';
 import { Course } from './overview/course';
 import { Failed } from './overview/failed';
 import { ByHandler } from './overview/handlers';
@@ -20,7 +19,7 @@ export function Overview() {
   const { search } = useRoute();
   const handler = search.get('handler') ?? '';
   const address = useAddress();
-  useEffect(() => { if (search.has('status')) go(toJobs(readFilter(search)), { replace: true }); }, [search]); // of the page before this one
+  useEffect(() => { if (search.has('status')) go(`#/jobs?${search}`, { replace: true }); }, [search]); // of the page before this one
   return (
     <div class="stack">
       <div class="bar">

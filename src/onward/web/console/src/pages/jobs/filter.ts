@@ -18,6 +18,8 @@ export interface Filter {
 
 export const NONE: Filter = { status: [], handler: '', code: '', owner: '', after: '', before: '', message: '', finishedAfter: '', finishedBefore: '', batch: '' };
 
+const TIMES = new Set(['after', 'before', 'finishedAfter', 'finishedBefore']);
+
 export function readFilter(search: URLSearchParams): Filter {
   const text = (name: string) => (search.get(name) ?? '').trim();
   const time = (name: string) => (Number.isNaN(Date.parse(text(name))) ? '' : new Date(text(name)).toISOString());
@@ -26,6 +28,15 @@ export function readFilter(search: URLSearchParams): Filter {
     handler: text('handler'), code: text('code'), owner: text('owner'), after: time('after'), before: time('before'),
     message: text('message'), finishedAfter: time('finishedAfter'), finishedBefore: time('finishedBefore'), batch: text('batch'),
   };
+}
+
+// The parts of an address that say no filter. Without them the list, and what is done to all of it, would be wider than meant.
+export function unreadable(search: URLSearchParams): string[] {
+  return [...search].filter(([name, value]) => {
+    if (name === 'status') return !STATUSES.some((status) => status === value);
+    if (TIMES.has(name)) return Number.isNaN(Date.parse(value.trim()));
+    return !(name in NONE);
+  }).map(([name, value]) => `${name}=${value}`);
 }
 
 export const toJobs = (filter: Partial<Filter>): string => href('jobs', { ...filter });
