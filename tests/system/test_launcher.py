@@ -325,6 +325,13 @@ def test_the_locks_name_no_address_and_have_all_hashes() -> None:
         assert all("==" in line and line.endswith("\\") for line in pinned)
 
 
+def test_no_lock_of_npm_names_an_address() -> None:
+    folders = ("clients/*", "examples/*", "src/onward/web/*", "tests/system/*")
+    locks = [lock for folder in folders for lock in ROOT.glob(f"{folder}/package-lock.json")]
+    assert len(locks) >= 5
+    assert [str(lock) for lock in locks if "://" in lock.read_text("utf-8")] == []
+
+
 def test_the_locks_match_the_project_s_dependencies() -> None:
     import tomllib
 
