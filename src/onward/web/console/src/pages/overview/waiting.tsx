@@ -52,7 +52,7 @@ function Backends() {
           {' '}
           <span class="reach" data-ok={reachable ? 'yes' : 'no'}>{reachable ? 'reachable' : 'not reachable'}</span>
           <span class="faint">
-            {depth === null ? ', depth unknown' : depth === 0 ? ', nothing waits' : `, ${plural(depth, 'job')} waiting`}
+            {depth === null ? ', depth unknown' : depth === 0 ? ', no job waits for a worker' : `, ${plural(depth, 'job')} waiting`}
             {oldestAgeMs ? `, the oldest for ${length(oldestAgeMs)}` : ''}
           </span>
         </li>
