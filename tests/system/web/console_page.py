@@ -1,11 +1,14 @@
 """Shared parts of the tests of the console: an open page, and what a checker of accessibility finds in it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from playwright.async_api import Page, expect
 
+from onward.config.settings import Settings
+from tests.integration.graphql.conftest import serving
 from tests.system.web.conftest import Watched
 
 WIDTHS = (390, 768, 1280, 1920)
@@ -19,6 +22,18 @@ async def opened(watched: Watched, served: str, place: str = "#/") -> Page:
     await watched.page.goto(f"{served}/{place}")
     await expect(watched.page.locator("#connection")).to_have_text("Live")
     return watched.page
+
+
+@asynccontextmanager
+async def another_server(watched: Watched, settings: Settings) -> AsyncIterator[str]:
+    """Serve these settings and let the page reach them, and close the page before the server ends.
+
+    A page that is still open when its server has gone asks for it again and complains.
+    """
+    with serving(settings) as address:
+        await watched.page.context.unroute_all()
+        yield f"http://{address}"
+        await watched.page.close()
 
 
 async def no_findings(page: Page, packages: Path) -> None:

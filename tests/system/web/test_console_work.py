@@ -14,7 +14,7 @@ from tests.integration.graphql.test_viewers import header, jwt_settings
 from tests.system.web import console_handlers
 from tests.system.web.asking import ask
 from tests.system.web.conftest import Watched
-from tests.system.web.console_page import no_findings, opened
+from tests.system.web.console_page import another_server, no_findings, opened
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
 MODULES = {"handlers": {"modules": [console_handlers.__name__]}}
@@ -221,9 +221,9 @@ async def test_a_server_that_answers_trusted_documents_alone_has_no_forms(watche
     folder = tmp_path / "documents"
     folder.mkdir()
     (folder / "own.graphql").write_text("{ viewer { id } }")
-    with serving(settings_in(tmp_path, gql={"documents": "trusted", "documents_dir": "documents"})) as address:
-        await watched.page.context.unroute_all()
-        page = await opened(watched, f"http://{address}", "#/send")
+    settings = settings_in(tmp_path, gql={"documents": "trusted", "documents_dir": "documents"})
+    async with another_server(watched, settings) as address:
+        page = await opened(watched, address, "#/send")
         await expect(page.get_by_text("This server does not show its schema")).to_be_visible()
         for name, words in (("Failures", "No job has failed"), ("Batches", "No batch yet.")):
             await page.get_by_role("navigation", name="Pages").get_by_role("link", name=name).click()
@@ -234,11 +234,10 @@ async def test_a_server_that_answers_trusted_documents_alone_has_no_forms(watche
 
 
 async def test_pages_of_all_jobs_say_that_they_are_for_admins(watched: Watched, tmp_path: Path) -> None:
-    with serving(jwt_settings(tmp_path)) as address:
-        await watched.page.context.unroute_all()
+    async with another_server(watched, jwt_settings(tmp_path)) as address:
         token = header("ada")["authorization"].removeprefix("Bearer ")
         await watched.page.add_init_script(f"sessionStorage.setItem('onward:token', '{token}')")
-        page = await opened(watched, f"http://{address}", "#/failures")
+        page = await opened(watched, address, "#/failures")
         await expect(page.get_by_text("Failures are for admins.")).to_be_visible()
         await page.get_by_role("navigation", name="Pages").get_by_role("link", name="Batches").click()
         await expect(page.get_by_text("All batches are for admins.")).to_be_visible()
