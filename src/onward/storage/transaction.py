@@ -110,7 +110,10 @@ class Tx:
         return self._driver.rows_touched(self._run(statement, params))
 
     def update_each(self, statement: Any, rows: Sequence[dict[str, Any]]) -> int:
-        """Run a kept statement, without RETURNING, once for each of the rows; return how many rows it has touched."""
+        """Run a kept UPDATE, without RETURNING, for each of the rows; return how many rows it has touched.
+
+        Its first condition is on the key, which no two of the rows share.
+        """
         if self._new:
             self.flush()
         return self._driver.update_each(self._cursor, statement, rows)

@@ -5,6 +5,7 @@ PostgreSQL chooses by statistics, which are missing or old when a backlog has ju
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
@@ -263,6 +264,12 @@ def test_no_frequent_statement_reads_the_backlog_on_postgresql(postgres_ledger: 
             after = "" if statement is blocked._next_handler else 2**60
             ((found,),) = execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", {**defaults, **bound, "after_": after})
             read[name] = _rows_read(found[0]["Plan"])
+        for statement in (recording._finish_step, recording._record_each):
+            text, _, defaults = writer.database.driver._for_rows(statement)  # type: ignore[attr-defined]
+            many = json.dumps([{**defaults, **bound, "id_": job_id} for job_id in ids])
+            ((found,),) = execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", {"rows": many})
+            assert _rows_read(found[0]["Plan"]) <= 6 * len(ids)
+            assert _outermost(found[0]["Plan"])["CTE Name"] == "each", "jobs are not locked in the order of the rows"
     assert {name: rows for name, rows in read.items() if rows > claims.CANDIDATES * 2 + 100} == {}
 
 
@@ -338,3 +345,9 @@ def _rows_read(plan: Mapping[str, Any]) -> int:
         return below
     found: int = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
     return below + found
+
+
+def _outermost(plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the scan whose rows drive a plan's joins, in their order."""
+    outer = [below for below in plan.get("Plans", ()) if below["Parent Relationship"] == "Outer"]
+    return _outermost(outer[0]) if outer else plan
