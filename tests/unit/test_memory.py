@@ -5,10 +5,13 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from onward.runtime import garbage_collector
+from tests import application
+from tests.processes import environment
 
 
 def test_after_the_start_garbage_is_collected_again_and_older_objects_are_frozen() -> None:
@@ -25,6 +28,33 @@ def test_after_the_start_garbage_is_collected_again_and_older_objects_are_frozen
     finally:
         gc.enable()
         gc.set_threshold(*counts)
+
+
+LOADING = """
+import gc
+from onward.cli import main
+
+def collections():
+    return sum(generation["collections"] for generation in gc.get_stats())
+
+before = collections()
+with main._commands("terminal"):
+    print(collections() - before, gc.isenabled())
+"""
+
+
+def test_a_look_at_the_jobs_collects_nothing_until_its_libraries_are_loaded(tmp_path: Path) -> None:
+    """Collections would take a tenth of the command's time, and find nothing."""
+    application.write(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LOADING],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "0 True\n"
 
 
 POOLS_OF_NINE_THREADS = """

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Never, NoReturn
 
@@ -284,7 +285,7 @@ def jobs_list(
     as_json: AsJson = False,
 ) -> None:
     """List the newest jobs."""
-    with _terminal() as (terminal, settings):
+    with _commands("terminal") as (terminal, settings):
         created, ended = (from_, to), (ended_from, ended_to)
         wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended)
         raise typer.Exit(terminal.list_jobs(settings, wanted, limit, as_json=as_json))
@@ -292,7 +293,7 @@ def jobs_list(
 
 def jobs_show(job: str, *, as_json: AsJson = False) -> None:
     """Show one job: its steps, attempts, result or error, and the reason why it waits."""
-    with _terminal() as (terminal, settings):
+    with _commands("terminal") as (terminal, settings):
         raise typer.Exit(terminal.show(settings, job, as_json=as_json))
 
 
@@ -302,7 +303,7 @@ def jobs_watch(
     as_json: AsJson = False,
 ) -> None:
     """Follow the newest jobs until Ctrl-C, or one job until it is over (1 unless it succeeded)."""
-    with _terminal() as (terminal, settings):
+    with _commands("terminal") as (terminal, settings):
         raise typer.Exit(terminal.watch(settings, job, as_json=as_json))
 
 
@@ -313,7 +314,7 @@ def jobs_output(
     as_json: AsJson = False,
 ) -> None:
     """Print the output of one job as it comes, until it is over (1 unless it succeeded)."""
-    with _terminal() as (terminal, settings):
+    with _commands("terminal") as (terminal, settings):
         raise typer.Exit(terminal.output(settings, job, after=after, as_json=as_json))
 
 
@@ -339,7 +340,7 @@ def jobs_retry(
     as_json: AsJson = False,
 ) -> None:
     """Run jobs again: the named ones, or all that match the options."""
-    with _terminal() as (terminal, settings):
+    with _commands("terminal") as (terminal, settings):
         created, ended = (from_, to), (ended_from, ended_to)
         wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended)
         chosen = any((status, handler, owner, code, message, batch, *created, *ended))
@@ -372,7 +373,7 @@ def jobs_cancel(
     as_json: AsJson = False,
 ) -> None:
     """Cancel jobs: the named ones, or all that match the options. A running one ends at its next check."""
-    with _terminal() as (terminal, settings):
+    with _commands("terminal") as (terminal, settings):
         created, ended = (from_, to), (ended_from, ended_to)
         wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended)
         chosen = any((status, handler, owner, code, message, batch, *created, *ended))
@@ -387,7 +388,7 @@ def jobs_cancel(
 
 def batch_show(batch: Annotated[str, typer.Argument(help="The batch's id.")], *, as_json: AsJson = False) -> None:
     """Show a batch: its state, the number of its children in each state, and the job that has followed."""
-    with _batches() as (batch_commands, settings):
+    with _commands("batches") as (batch_commands, settings):
         raise typer.Exit(batch_commands.show(settings, batch, as_json=as_json))
 
 
@@ -398,7 +399,7 @@ def batch_cancel(
     as_json: AsJson = False,
 ) -> None:
     """Cancel the children of a batch. Nothing follows them; running ones end at their next check."""
-    with _batches() as (batch_commands, settings):
+    with _commands("batches") as (batch_commands, settings):
         raise typer.Exit(batch_commands.cancel(settings, batch, reason=reason, as_json=as_json))
 
 
@@ -408,7 +409,7 @@ def batch_retry(
     as_json: AsJson = False,
 ) -> None:
     """Run what has failed in a batch again, and then the job that follows it."""
-    with _batches() as (batch_commands, settings):
+    with _commands("batches") as (batch_commands, settings):
         raise typer.Exit(batch_commands.retry(settings, batch, as_json=as_json))
 
 
@@ -416,7 +417,7 @@ def jobs_pause(
     handlers: Annotated[list[str], typer.Argument(help="Handlers, or patterns such as email.*")],
 ) -> None:
     """Let no further job of these handlers begin, in any process. Running jobs go on."""
-    with _terminal() as (terminal, settings):
+    with _commands("terminal") as (terminal, settings):
         raise typer.Exit(terminal.pause(settings, handlers))
 
 
@@ -424,7 +425,7 @@ def jobs_resume(
     handlers: Annotated[list[str], typer.Argument(help="Handlers, or patterns such as email.*")],
 ) -> None:
     """Let the jobs of paused handlers begin again."""
-    with _terminal() as (terminal, settings):
+    with _commands("terminal") as (terminal, settings):
         raise typer.Exit(terminal.resume(settings, handlers))
 
 
@@ -475,7 +476,7 @@ def jobs_signal(
 def workers_list(context: typer.Context, *, as_json: AsJson = False) -> None:
     """List the processes that accept and run jobs: release, jobs that run, memory."""
     if context.invoked_subcommand is None:
-        with _workers_of() as (workers, settings):
+        with _commands("workers") as (workers, settings):
             raise typer.Exit(workers.list_all(settings, as_json=as_json))
 
 
@@ -485,13 +486,13 @@ def workers_drain(
     as_json: AsJson = False,
 ) -> None:
     """Have worker processes begin no further job, finish what runs or hand it back, and end."""
-    with _workers_of() as (commands, settings):
+    with _commands("workers") as (commands, settings):
         raise typer.Exit(commands.drain(settings, workers, as_json=as_json))
 
 
 def schedules_list(*, as_json: AsJson = False) -> None:
     """List the schedules of the settings, and those made at run time."""
-    with _schedules() as (schedules, settings):
+    with _commands("schedules") as (schedules, settings):
         raise typer.Exit(schedules.list_all(settings, as_json=as_json))
 
 
@@ -513,7 +514,7 @@ def schedules_create(
     whole: Annotated[str | None, typer.Option("--json", help="The handler's parameters as a JSON object.")] = None,
 ) -> None:
     """Make a schedule. Further options are the handler's parameters, as in --order A-17."""
-    with _schedules() as (schedules, settings):
+    with _commands("schedules") as (schedules, settings):
         from onward.cli.parameter_options import BadOption
 
         chosen = {"cron": cron, "time_zone": time_zone, "overlap": overlap, "missed": missed}
@@ -526,25 +527,25 @@ def schedules_create(
 
 def schedules_pause(names: ScheduleNames) -> None:
     """Let no tick of these schedules make a job, in any process."""
-    with _schedules() as (schedules, settings):
+    with _commands("schedules") as (schedules, settings):
         raise typer.Exit(schedules.pause(settings, names))
 
 
 def schedules_resume(names: ScheduleNames) -> None:
     """Let paused schedules go on with their next ticks."""
-    with _schedules() as (schedules, settings):
+    with _commands("schedules") as (schedules, settings):
         raise typer.Exit(schedules.resume(settings, names))
 
 
 def schedules_run(name: Annotated[str, typer.Argument(help="A schedule, paused or not.")]) -> None:
     """Accept a job of a schedule now and print its id. Its ticks stay as they are."""
-    with _schedules() as (schedules, settings):
+    with _commands("schedules") as (schedules, settings):
         raise typer.Exit(schedules.run(settings, name))
 
 
 def schedules_delete(names: ScheduleNames) -> None:
     """Delete schedules that were made at run time. Their jobs stay."""
-    with _schedules() as (schedules, settings):
+    with _commands("schedules") as (schedules, settings):
         raise typer.Exit(schedules.delete(settings, names))
 
 
@@ -827,39 +828,14 @@ def _filter(  # noqa: PLR0917 - private
 
 
 @contextmanager
-def _terminal() -> Iterator[tuple[Any, "Settings"]]:
+def _commands(name: str) -> Iterator[tuple[Any, "Settings"]]:
+    """A module of the commands, and the settings. While libraries are loaded, a tenth of it would be collections."""
+    garbage_collector.start()
     settings = _load_settings(logs=False)
     with _errors_in_one_line():
-        from onward.cli import terminal
-
-        yield terminal, settings
-
-
-@contextmanager
-def _schedules() -> Iterator[tuple[Any, "Settings"]]:
-    settings = _load_settings(logs=False)
-    with _errors_in_one_line():
-        from onward.cli import schedules
-
-        yield schedules, settings
-
-
-@contextmanager
-def _workers_of() -> Iterator[tuple[Any, "Settings"]]:
-    settings = _load_settings(logs=False)
-    with _errors_in_one_line():
-        from onward.cli import workers
-
-        yield workers, settings
-
-
-@contextmanager
-def _batches() -> Iterator[tuple[Any, "Settings"]]:
-    settings = _load_settings(logs=False)
-    with _errors_in_one_line():
-        from onward.cli import batches
-
-        yield batches, settings
+        commands = import_module(f"onward.cli.{name}")
+        garbage_collector.started()
+        yield commands, settings
 
 
 @contextmanager
