@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from ipaddress import ip_network
 from pathlib import Path
@@ -685,8 +686,9 @@ def _check_encoding(file: Path) -> None:
         raise SettingsError(f"{file} begins with a byte order mark: save it as UTF-8 without one (a BOM)")
 
 
+@cache
 def version() -> str:
-    """Return this release's version, from the installed package's metadata."""
+    """Return this release's version, from the installed package's metadata: the whole README is parsed for it."""
     return metadata.version("onward")
 
 
