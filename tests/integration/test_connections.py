@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
@@ -688,7 +689,7 @@ async def test_a_server_without_requests_waits_for_its_end(
     monkeypatch.setattr(serving, "TICK_S", 3600.0)
     settings, ticks = settings_in(tmp_path), 0
     with socket.create_server(("127.0.0.1", 0)) as bound:
-        server = serving.Server(serving.configured(create_app(settings), settings), settings, bound, None)
+        server = serving.Server(serving.configured(create_app(settings), settings), settings, bound)
         on_tick = server.on_tick
 
         async def counted(counter: int) -> bool:
@@ -703,3 +704,35 @@ async def test_a_server_without_requests_waits_for_its_end(
         server.handle_exit(signal.SIGTERM, None)
         async with asyncio.timeout(30):
             await serves
+
+
+async def test_requests_are_answered_while_the_build_of_the_pages_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
+) -> None:
+    """A clone whose pages are not built yet would otherwise start as much later as npm takes to start."""
+    is_building, goes_on = threading.Event(), threading.Event()
+
+    def bundle_builds(_settings: Any) -> None:
+        is_building.set()
+        goes_on.wait(WAIT_TIMEOUT_S)
+
+    monkeypatch.setattr(os, "register_at_fork", lambda **_: None)  # nothing could undo it
+    monkeypatch.setattr(serving, "bundle_builds", bundle_builds)
+    settings = settings_in(tmp_path)
+    config = serving.configured(create_app(settings), settings, lifespan="off")
+    config.load()
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        server = serving.Server(config, settings, bound)
+        server.lifespan = config.lifespan_class(config)
+        await server.startup([bound])
+        try:
+            async with asyncio.timeout(WAIT_TIMEOUT_S / 2):
+                assert await asyncio.to_thread(is_building.wait, WAIT_TIMEOUT_S)
+                reader, writer = await asyncio.open_connection(*bound.getsockname())
+                writer.write(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+                assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        finally:
+            goes_on.set()
+            for listening in server.servers:
+                listening.close()
+        writer.close()

@@ -109,11 +109,10 @@ def run(settings: Settings, bound: socket.socket) -> None:
     except SchemaError as error:
         raise SettingsError(f"gql.modules: {error}") from error
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    builds = bundle_builds(settings)
     # The lifespan is entered below, so that an error at the start is reported in one line.
     config = configured(app, settings, lifespan="off")
 
-    server = Server(config, settings, bound, builds)
+    server = Server(config, settings, bound)
 
     async def serve() -> None:
         async with app.router.lifespan_context(app):
@@ -158,13 +157,11 @@ def configured(app: Starlette, settings: Settings, **options: Any) -> uvicorn.Co
 class Server(uvicorn.Server):
     """Uvicorn's server; at a signal it drains the jobs before it closes open connections."""
 
-    def __init__(
-        self, config: uvicorn.Config, settings: Settings, bound: socket.socket, builds: subprocess.Popen[bytes] | None
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings, bound: socket.socket) -> None:
         super().__init__(config)
         self._settings = settings
         self._bound = bound
-        self._builds = builds
+        self._builds: subprocess.Popen[bytes] | None = None
         self._exit_requested = asyncio.Event()
         children.shield(self._descriptors)
         children.default_signals_in_forks()
@@ -186,8 +183,15 @@ class Server(uvicorn.Server):
         address = url(self._bound)
         log.info("serving", page=f"{address}/", graphql=f"{address}/graphql", backend=self._settings.backend)
         _notify_systemd()
+        self._building = asyncio.create_task(self._build())
+
+    async def _build(self) -> None:
+        """Begin to build the bundles once requests are answered: to read all sources, and to start npm, takes time."""
+        self._builds = await asyncio.to_thread(bundle_builds, self._settings)
         if self._builds is not None:
-            log.info("building the console and the explorer from npm packages, once; it takes a minute or two")
+            telemetry.logger("onward").info(
+                "building the console and the explorer from npm packages, once; it takes a minute or two"
+            )
 
     async def main_loop(self) -> None:
         while not await self.on_tick(0):
