@@ -101,7 +101,8 @@ class Dispatcher:
     ) -> NewJob:
         """Prepare a job that a running one dispatches, for the same owner, with its id. Raises InvalidParameters."""
         new = self.prepare(handler, params, owner=parent.owner, run_at=run_at, expires=expires, trace=parent.trace)
-        id_ = self._writer.database.ids.next("job", parent.attempts[-1].started_at // 1000)
+        since = parent.attempts[-1].started_at if parent.attempts else parent.created_at  # one may fail without any
+        id_ = self._writer.database.ids.next("job", since // 1000)
         return replace(new, id=id_, parent=parent.id)
 
     def prepare_on_failure(self, failed: Job, error: JobError) -> NewJob:
@@ -207,8 +208,9 @@ class Dispatcher:
                 self._metrics.finished(job.handler, job.status.value)
 
     def dispatch_new(self, jobs: Sequence[Job]) -> None:
-        """Count and dispatch jobs that a handler has made."""
+        """Count and dispatch jobs that a handler has made; some may be over, since their batch is."""
         self.count(jobs)
+        self.count_ended(jobs)
         self.dispatch(jobs)
 
     def dispatch(self, jobs: Sequence[Job]) -> None:

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 import sqlalchemy as sa
 
-from onward.jobs import batches, ledger, uniqueness
+from onward.jobs import batches, ledger, refused, uniqueness
 from onward.jobs.model import Job, NewJob, UniqueKey
 from onward.jobs.on_failure import FailureEnqueuer
 from onward.storage.base import StorageError
 from onward.storage.batches import ShortCommits
+from onward.storage.lock_order import ALONE
 from onward.storage.tables import dispatched
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -51,7 +52,6 @@ _abandoned = (
     .limit(sa.bindparam("limit_", type_=sa.Integer))
 )
 _forget = sa.delete(dispatched).where(dispatched.c.id.in_(_abandoned))
-_first = sa.select(dispatched.c.id).where(*_waiting).order_by(dispatched.c.id).limit(1)
 _delete = sa.delete(dispatched).where(dispatched.c.id == sa.bindparam("id_"))
 _any = sa.select(sa.literal(1)).where(dispatched.c.accepted_at <= sa.bindparam("until")).limit(1)
 
@@ -149,13 +149,24 @@ class Expanded(NamedTuple):
     unknown: list[str]
 
 
-def expand(tx: Tx, limit: int = CHUNK, *, insert: Insert, older_than_us: int = 0, after: str = "") -> Expanded | None:
+def expand(
+    tx: Tx,
+    limit: int = CHUNK,
+    *,
+    insert: Insert,
+    older_than_us: int = 0,
+    after: str = "",
+    tried: list[str] | None = None,
+) -> Expanded | None:
     """Accept the next stored chunks of at least that age: about `limit` jobs, and one chunk at least; None without one.
 
-    A chunk of a release that gives jobs more than this one knows stays as it is.
+    A chunk of a release that gives jobs more than this one knows stays as it is. `tried` gets the ids of all chunks,
+    for the case that the transaction fails.
     """
     found, new = Expanded("", [], []), list[NewJob]()
     rows = tx.all(_next, until=tx.now - older_than_us, after_=after, limit_=max(limit // CHUNK, 1))
+    if tried is not None:
+        tried[:] = [row[0] for row in rows]
     for id_, accepted_at, text in rows:
         try:
             children = [_decoded({**child}, accepted_at) for child in orjson.loads(text)]
@@ -174,46 +185,104 @@ async def expand_all(
     insert: Insert,
     dispatch: Callable[[list[Job]], None],
     *,
+    enqueuer: FailureEnqueuer,
     left: set[str],
     older_than_us: int = 0,
 ) -> None:
-    """Expand and dispatch chunks in short commits, until none is left but those that cannot become jobs.
+    """Expand and dispatch chunks in short commits, until none is left but those that cannot become jobs here.
 
-    `left` gets the ids of these, of a newer release or refused by the ledger; each is logged once. Raises StorageError.
+    A job that the ledger refuses is FAILED. `left` gets the ids of the chunks that stay: of a newer release, or after
+    an error that is none of their values'; each is logged once. Raises StorageError.
     """
-    commits, log = ShortCommits(writer, most=MOST), logger("maintenance")
-    after, most = "", MOST
+    expansion = _Expansion(writer, insert, enqueuer, left, older_than_us)
+    while (jobs := await expansion.next()) is not None:
+        dispatch(jobs)
+        await expansion.commits.rest()
 
-    def change(tx: Tx, limit: int) -> Expanded | None:
-        return expand(tx, min(limit, most), insert=insert, older_than_us=older_than_us, after=after)
 
-    while True:
+class _Expansion:
+    """One walk over the stored chunks."""
+
+    def __init__(
+        self, writer: Writer, insert: Insert, enqueuer: FailureEnqueuer, left: set[str], older_than_us: int
+    ) -> None:
+        self.commits = ShortCommits(writer, most=MOST)
+        self._writer = writer
+        self._insert = insert
+        self._enqueuer = enqueuer
+        self._left = left
+        self._older_than_us = older_than_us
+        self._after = ""
+        self._most = MOST
+        self._tried: list[str] = []
+        self._log = logger("maintenance")
+
+    async def next(self) -> list[Job] | None:
+        """Accept some chunks, and return their jobs; None once there are no more."""
         try:
-            found = await commits.run(change)
+            found = await self.commits.run(self._expand)
         except StorageError:
             raise
-        except Exception:  # whatever is wrong with a chunk, the others do not wait for it
-            if most > CHUNK:  # of several chunks, the wrong one is found by itself
-                most = CHUNK
-                continue
-            id_ = await writer.database.read(partial(_first_id, older_than_us=older_than_us, after=after))
-            found, most = None if id_ is None else Expanded(id_, [], []), MOST
-            if id_ is not None and id_ not in left:
-                left.add(id_)
-                log.exception("dispatched jobs cannot be accepted; they are tried again", id=id_)
+        except Exception as error:  # whatever is wrong with a chunk, the others do not wait for it
+            if not self._tried:
+                raise
+            return await self._go_past(error)
         if found is None:
-            return
-        after = found.last
+            return None
+        self._after = found.last
         for id_ in found.unknown:
-            if id_ not in left:
-                left.add(id_)
-                log.warning("dispatched jobs are left to the release that wrote them", id=id_)
-        dispatch(found.jobs)
-        await commits.rest()
+            if self._is_new(id_):
+                self._log.warning("dispatched jobs are left to the release that wrote them", id=id_)
+        return found.jobs
 
+    def _expand(self, tx: Tx, limit: int) -> Expanded | None:
+        self._tried.clear()
+        limit = min(limit, self._most)
+        return expand(
+            tx,
+            limit,
+            insert=self._insert,
+            older_than_us=self._older_than_us,
+            after=self._after,
+            tried=self._tried,
+        )
 
-def _first_id(tx: Tx, *, older_than_us: int, after: str) -> str | None:
-    return tx.scalar(_first, until=tx.now - older_than_us, after_=after)
+    async def _go_past(self, error: Exception) -> list[Job]:
+        """Find the chunk with the error, divide it or have its job failed; leave it if the error is another one."""
+        if len(self._tried) > 1:  # the wrong one is found by itself
+            self._most = CHUNK
+            return []
+        (id_,), self._most = self._tried, MOST
+        if self._writer.database.driver.refuses_values(error):
+            failed = await self._give_up(id_, error)
+            if failed is not None:
+                return failed
+        self._after = id_
+        if self._is_new(id_):
+            self._log.error("dispatched jobs cannot be accepted; they are tried again", id=id_, exc_info=error)
+        return []
+
+    async def _give_up(self, chunk: str, error: Exception) -> list[Job] | None:
+        """Divide a refused chunk, or make a FAILED job of its only one; None if the ledger refuses that, too."""
+        reason = f"the ledger refuses the job ({type(error).__name__}), so it can never run; the log tells more of it"
+        give_up = partial(refused.give_up, chunk=chunk, reason=reason, insert=self._insert, enqueuer=self._enqueuer)
+        for keeps in (True, False):
+            try:
+                failed = await self._writer.run(partial(give_up, keeps=keeps), ALONE)
+            except StorageError:
+                raise
+            except Exception:  # noqa: BLE001, S112 - it is logged, and the job may do with fewer values
+                continue
+            for job in failed[:1]:
+                self._log.error("a dispatched job was refused, and has failed", job=job.id, exc_info=error)
+            return failed
+        return None
+
+    def _is_new(self, id_: str) -> bool:
+        """Return whether the chunk is left for the first time."""
+        known = id_ in self._left
+        self._left.add(id_)
+        return not known
 
 
 def any_left(tx: Tx, *, older_than_us: int) -> bool:
@@ -254,9 +323,8 @@ class Expander:
         while self._more:
             self._more = False
             try:
-                await expand_all(
-                    self._writer, self._enqueuer.accept_later, self._enqueuer.dispatch_new, left=self._left
-                )
+                its = self._enqueuer
+                await expand_all(self._writer, its.accept_later, its.dispatch_new, enqueuer=its, left=self._left)
             except StorageError:
                 log.warning("dispatched jobs are left to maintenance")
             except Exception:  # maintenance tries again, and what is wrong is in the log

@@ -64,6 +64,7 @@ class Recovery(Service):
                 self._writer,
                 dispatcher.accept_later,
                 dispatcher.dispatch_new,
+                enqueuer=dispatcher,
                 left=self._left,
                 older_than_us=grace_us,
             )

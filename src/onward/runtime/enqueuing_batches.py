@@ -142,8 +142,9 @@ class BatchEnqueuer:
         while self._more:
             self._more = False
             with suppress(StorageError):  # left to maintenance
+                its = self._dispatcher
                 await dispatched.expand_all(
-                    self._writer, self._accept_later, self._dispatcher.dispatch_new, left=self._left
+                    self._writer, self._accept_later, its.dispatch_new, enqueuer=its, left=self._left
                 )
 
     def _accept_later(self, tx: Tx, new: NewJob) -> Job:

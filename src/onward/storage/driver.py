@@ -108,6 +108,12 @@ class Driver(ABC):
         """Return whether an exception came out of the driver."""
         return type(error).__module__.partition(".")[0] in self.modules
 
+    def refuses_values(self, error: BaseException) -> bool:
+        """Return whether values were refused for what they are, so that they would be again: by a constraint, say."""
+        if not self.is_error(error):
+            return isinstance(error, ValueError | OverflowError)  # before they came to the database
+        return any(kind.__name__ in {"DataError", "IntegrityError"} for kind in type(error).__mro__)
+
     @abstractmethod
     def is_lost(self, error: BaseException, connection: Any) -> bool:
         """Return whether the connection, the disk, the server or a lock failed; else a statement was refused."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 
+import orjson
 import pytest
 import sqlalchemy as sa
 
@@ -27,6 +28,7 @@ from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.ledgers import new_job, route, writing
+from tests.runners import Enqueuer
 
 S = JobStatus
 MANY = CHUNK * 3 + 10
@@ -71,7 +73,7 @@ async def there(writer: Writer, batch_id: str) -> Batch:
 
 async def expand(writer: Writer) -> list[Job]:
     found: list[Job] = []
-    await dispatched.expand_all(writer, ledger.accept, found.extend, left=set())
+    await dispatched.expand_all(writer, ledger.accept, found.extend, enqueuer=Enqueuer(), left=set())
     return found
 
 
@@ -129,6 +131,36 @@ async def test_a_batch_is_over_when_all_children_are_made_and_have_ended(writer:
     assert await advance(writer, batch_.id) == []
     over = await there(writer, batch_.id)
     assert (over.state, over.next_job, over.finished_at) == (BatchState.DONE, follower.id, follower.created_at)
+
+
+@pytest.mark.parametrize("stop", [False, True])
+async def test_a_child_that_can_never_become_a_job_has_failed_and_the_batch_ends(writer: Writer, *, stop: bool) -> None:
+    """The results have it at its place, the policy of the batch applies, and what follows comes once."""
+    notice = JobRequest("conformance.notice", {}) if stop else None
+    batch_ = await accepted(writer, batch(children(MANY), then=THEN, on_failure=notice))
+    wrong = CHUNK + 7
+
+    def spoil(tx: Tx) -> None:
+        id_, text = tx.all(sa.select(chunks.c.id, chunks.c.jobs).order_by(chunks.c.id))[0]
+        new = orjson.loads(text)
+        new[7]["priority"] = None
+        tx.execute(sa.update(chunks).where(chunks.c.id == id_).values(jobs=orjson.dumps(new).decode()))
+
+    await writer.run(spoil)
+    await expand(writer)
+    batch_ = await there(writer, batch_.id)
+    assert batch_.made == MANY
+    if stop:
+        assert await advance(writer, batch_.id) == []
+        assert (await there(writer, batch_.id)).state is BatchState.STOPPING
+    await end(writer, batch_)
+    (follower,) = await advance(writer, batch_.id)
+    assert follower.handler == ("conformance.notice" if stop else "conformance.then")
+    assert await advance(writer, batch_.id) == []
+    page = await writer.database.read(partial(batch_children.results, batch=batch_, after=wrong - 1))
+    assert [(position, child.status) for position, child in page[:2]] == [(wrong, "FAILED"), (wrong + 1, "SUCCEEDED")]
+    assert page[0][1].error is not None
+    assert page[0][1].error.code == "NOT_ACCEPTED"
 
 
 async def test_of_two_processes_that_see_the_last_end_one_accepts_what_follows(ledger_url: str) -> None:

@@ -18,6 +18,7 @@ from onward.config.settings import load
 from onward.jobs import dispatched, ledger
 from onward.jobs.dispatched import Dispatched, Expander
 from onward.jobs.model import Job, NewJob
+from onward.jobs.states import JobStatus, StepStatus
 from onward.jobs.timings import Timings
 from onward.runtime import wiring
 from onward.storage import migrate
@@ -97,7 +98,8 @@ async def test_a_crash_between_two_chunks_loses_no_job_and_doubles_none(ledger_u
         with pytest.raises(Killed):
             await dying.run(killed)
     with writing(ledger_url) as one, writing(ledger_url) as two:
-        await asyncio.gather(*(dispatched.expand_all(it, ledger.accept, found.extend, left=set()) for it in (one, two)))
+        expand_all = partial(dispatched.expand_all, enqueuer=Enqueuer(), left=set())
+        await asyncio.gather(*(expand_all(it, ledger.accept, found.extend) for it in (one, two)))
         there = await one.database.read(lambda tx: tx.scalars(sa.select(jobs.c.id).order_by(jobs.c.id)))
         assert await one.database.read(lambda tx: rows(tx, chunks)) == 0
     assert there == sorted(job.id for job in found) == [child.id for child in new]
@@ -166,18 +168,62 @@ async def test_a_chunk_of_a_newer_release_is_warned_of_once(writer: Writer) -> N
     await writer.run(lambda tx: tx.insert(sa.insert(chunks), {**newer, "accepted_at": tx.now}))
     with capture_logs() as lines:
         for _ in range(3):
-            await dispatched.expand_all(writer, ledger.accept, list[Job]().extend, left=left)
+            await dispatched.expand_all(writer, ledger.accept, list[Job]().extend, left=left, enqueuer=Enqueuer())
     assert [line["id"] for line in lines] == ["job_000000"]
 
 
-async def test_a_chunk_that_the_ledger_refuses_delays_no_other(writer: Writer, tmp_path: Path) -> None:
-    """Between others: logged once, kept, and tried again."""
+async def test_a_job_that_the_ledger_refuses_has_failed_and_its_neighbours_run(writer: Writer, tmp_path: Path) -> None:
+    """Between others of its chunk; the job of `on_failure` comes with it."""
+    new, wrong = children(tmp_path, 5 * dispatched.CHUNK), 3 * dispatched.CHUNK + 1
+    new[wrong] = replace(new[wrong], priority=None, on_failure="conformance.job")  # type: ignore[arg-type]
+    found, enqueuer = await store(writer, new), Enqueuer()
+    with capture_logs() as lines:
+        await dispatched.expand_all(writer, ledger.accept, found.extend, enqueuer=enqueuer, left=set())
+    assert [line["job"] for line in lines if line["log_level"] == "error"] == [new[wrong].id]
+    assert sorted(job.id for job in found) == [*(child.id for child in new), "job_notice"]
+    there = await writer.database.read(lambda tx: ledger.get_many(tx, [job.id for job in found]))
+    failed = there.pop(str(new[wrong].id))
+    assert failed.error is not None
+    assert (failed.status, failed.error.code, failed.error.retryable) == (JobStatus.FAILED, "NOT_ACCEPTED", False)
+    assert (failed.params, failed.owner, failed.finished_at) == (
+        {**failed.params, "text": "child"},
+        "ada",
+        failed.created_at,
+    )
+    assert [step.status for step in failed.steps] == [StepStatus.SKIPPED]
+    assert there["job_notice"].params["job_id"] == failed.id
+    assert {job.status for job in there.values()} == {JobStatus.QUEUED}
+    assert await writer.database.read(lambda tx: rows(tx, chunks)) == 0
+
+
+async def test_a_job_whose_parameters_are_refused_runs_with_no_others(writer: Writer, tmp_path: Path) -> None:
+    (first, wrong) = children(tmp_path, 2)
+    text = dispatched.encode_chunk([first, replace(wrong, params="{")])[1]
+    await writer.run(
+        lambda tx: tx.insert(sa.insert(chunks), {"id": first.id, "accepted_at": tx.now, "jobs": text, "batch": None})
+    )
+    found: list[Job] = []
+    await dispatched.expand_all(writer, ledger.accept, found.extend, enqueuer=Enqueuer(), left=set())
+    assert [(job.id, job.status) for job in found] == [
+        (first.id, JobStatus.QUEUED),
+        (wrong.id, JobStatus.FAILED),
+    ]
+    assert found[1].params == {"not accepted": None}
+
+
+async def test_a_chunk_with_an_error_of_the_process_is_kept_and_delays_no_other(writer: Writer, tmp_path: Path) -> None:
+    """Logged once, and tried again: the next release may know better."""
     new, wrong = children(tmp_path, 5 * dispatched.CHUNK), range(3 * dispatched.CHUNK, 4 * dispatched.CHUNK)
-    new[wrong[1]] = replace(new[wrong[1]], priority=None)  # type: ignore[arg-type]
     found, left = await store(writer, new), set[str]()
+
+    def insert(tx: Tx, child: NewJob) -> Job:
+        if child.id == new[wrong[1]].id:
+            raise KeyError(child.handler)
+        return ledger.accept(tx, child)
+
     with capture_logs() as lines:
         for _ in range(2):
-            await dispatched.expand_all(writer, ledger.accept, found.extend, left=left)
+            await dispatched.expand_all(writer, insert, found.extend, enqueuer=Enqueuer(), left=left)
     assert [line["id"] for line in lines] == [new[wrong[0]].id]
     assert [job.id for job in found] == [child.id for n, child in enumerate(new) if n not in wrong]
     assert await writer.database.read(lambda tx: rows(tx, chunks)) == 1
