@@ -177,6 +177,10 @@ async def test_the_one_job_runs_once(project: Path, tmp_path: Path) -> None:
         assert [note.job for note in notes(tmp_path)] == [first, second]
 
 
+async def _enqueued(onward: Onward, requests: list[JobRequest], session: object) -> list[str]:
+    return await onward.enqueue_many(requests, session=session)
+
+
 class TestSessions:
     """Uniqueness in the transaction of a caller."""
 
@@ -220,6 +224,23 @@ class TestSessions:
                 assert not waiting.done()
                 (connection.commit if commits else connection.rollback)()
             assert (await waiting == taken) is commits
+
+    @pytest.mark.parametrize("ledger_url", ["postgres_ledger"], indirect=True)
+    async def test_two_transactions_with_the_same_unique_jobs_in_opposite_order_both_commit(
+        self, onward: Onward, ledger_url: str
+    ) -> None:
+        """`enqueue_many` takes the keys in one order, those of each handler, and then the jobs that hold them."""
+        wanted = [one.job(month=month) for month in range(40) for one in (make, fresh)]
+
+        def enqueue(requests: list[JobRequest]) -> set[str]:
+            with psycopg.connect(ledger_url) as connection:
+                return set(asyncio.run(_enqueued(onward, requests, connection)))
+
+        for _ in range(5):
+            one, two = await asyncio.gather(
+                asyncio.to_thread(enqueue, wanted), asyncio.to_thread(enqueue, wanted[::-1])
+            )
+            assert one == two == (await rows(ledger_url)).keys()
 
     @pytest.mark.parametrize("ledger_url", ["postgres_ledger"], indirect=True)
     async def test_a_key_that_is_not_decided_in_time_is_unavailable(self, onward: Onward, ledger_url: str) -> None:
