@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import suppress
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ RECHECK_US = 30_000_000  # a tick with a problem is tried again, before it count
 MAX_ROWS = 100  # schedules made at run time, whose ticks one commit records
 MAX_COMMITS = 200  # of them in a row, before it is asked again whether this process leads
 PAUSE = 0.25  # of a commit's time, left to others before the next one
+OWN_S = 0.5  # after which those of the settings are looked at again, between two commits of a long line of others
 CANCEL_REASON = "the next tick of its schedule came"
 
 Accept = Callable[[Tx, NewJob], Job]
@@ -62,13 +64,16 @@ class Schedule:
     async def tick(self, writer: Writer) -> AsyncIterator[Made]:
         """Accept a job for each tick that has come, in short commits; yield what each has made. Raises Unavailable."""
         yield await writer.run(self._make_own, ALONE)
-        self.known = True
+        self.known, looked_at = True, time.monotonic()
         commits = ShortCommits(writer, most=MAX_ROWS, order=ALONE, pause=PAUSE)
         for _ in range(MAX_COMMITS):
             made = await commits.run(self._make_stored)
             if not made.looked_at:
                 break
             yield made
+            if time.monotonic() - looked_at > OWN_S:
+                yield await writer.run(self._make_own, ALONE)
+                looked_at = time.monotonic()
             await commits.rest()
 
     def forget(self) -> None:
@@ -79,7 +84,7 @@ class Schedule:
         made, present = Made(), schedule_rows.rows(tx)
         for name in present.keys() - self.entries.keys():
             schedule_rows.delete_row(tx, name)
-        due: list[_Due] = []
+        due: list[tuple[Entry, Row]] = []
         for entry in self.entries.values():
             row = present.get(entry.name)
             if row is None:
@@ -87,22 +92,34 @@ class Schedule:
             elif row.rule != entry.rule:
                 schedule_rows.set_rule(tx, row, entry)
             elif row.paused_at is None and row.next_at <= tx.now:
-                due.append(_decide(tx, entry, row))
-        self._make(tx, made, due)
+                due.append((entry, row))
+        last = _last_jobs(tx, due)
+        self._make(tx, made, [_decide(tx, entry, row, last) for entry, row in due])
         return made
 
     def _make_stored(self, tx: Tx, limit: int) -> Made:
         found = schedule_rows.due(tx, limit)
-        made, due = Made(looked_at=len(found)), list[_Due]()
+        made, known, due = Made(looked_at=len(found)), list[tuple[Entry, Stored]](), list[_Due]()
         for row in found:
-            try:
-                due.append(_decide(tx, self._entry(row), row))
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with one schedule keeps no other from its ticks
-                problem = str(error) or type(error).__name__
-                if schedule_rows.hold(tx, row, problem, look_at=tx.now + RECHECK_US):
-                    made.problems[row.name] = problem
+            with self._held_on_error(tx, made, row):
+                known.append((self._entry(row), row))
+        last = _last_jobs(tx, known)
+        for entry, row in known:
+            with self._held_on_error(tx, made, row):
+                due.append(_decide(tx, entry, row, last))
         self._make(tx, made, due)
         return made
+
+    @staticmethod
+    @contextmanager
+    def _held_on_error(tx: Tx, made: Made, row: Stored) -> Iterator[None]:
+        """Leave a tick for later, since whatever is wrong with one schedule keeps no other from its ticks."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            problem = str(error) or type(error).__name__
+            if schedule_rows.hold(tx, row, problem, look_at=tx.now + RECHECK_US):
+                made.problems[row.name] = problem
 
     def _entry(self, row: Stored) -> Entry:
         """Return the entry of a schedule made at run time. Raises BadRule, UnknownHandler."""
@@ -111,11 +128,7 @@ class Schedule:
         return self._restore(row)
 
     def _make(self, tx: Tx, made: Made, due: Iterable[_Due]) -> None:
-        taken = [
-            (one, one.new)
-            for one in sorted(due, key=lambda one: one.row.name)
-            if _take(tx, one) and one.new is not None
-        ]
+        taken = [(one, one.new) for one in _take(tx, sorted(due, key=lambda one: one.row.name)) if one.new is not None]
         uniqueness.reserve(tx, [new for _, new in taken])  # keys before jobs, as `lock_order` says
         for one, _ in sorted(taken, key=lambda one: one[0].cancels or ""):
             if one.cancels is not None:
@@ -131,11 +144,15 @@ class Schedule:
                 made.jobs.append(job)
 
 
-def _take(tx: Tx, due: _Due) -> bool:
-    """Record the decision on the schedule's row; return False if the row has changed since it was read."""
-    if isinstance(due.row, Stored):
-        return schedule_rows.tick(tx, due.row, due.ticked)
-    return schedule_rows.tick_row(tx, due.row, due.ticked)
+def _take(tx: Tx, due: Sequence[_Due]) -> list[_Due]:
+    """Record the decisions on the schedules' rows; leave out those whose rows have changed since they were read.
+
+    Those made at run time are locked since then: one statement is enough for all of them.
+    """
+    stored = [(one.row, one.ticked) for one in due if isinstance(one.row, Stored)]
+    if schedule_rows.tick_each(tx, stored) != len(stored):
+        raise AssertionError("a locked schedule has changed")
+    return [one for one in due if isinstance(one.row, Stored) or schedule_rows.tick_row(tx, one.row, one.ticked)]
 
 
 def until_next(tx: Tx) -> int | None:
@@ -144,16 +161,21 @@ def until_next(tx: Tx) -> int | None:
     return None if at is None else at - tx.now
 
 
-def _decide(tx: Tx, entry: Entry, row: Row | Stored) -> _Due:
+def _last_jobs(tx: Tx, due: Iterable[tuple[Entry, Row | Stored]]) -> dict[str, Job]:
+    """Return the last jobs of schedules whose ticks must not overlap."""
+    ids = {row.last_job for entry, row in due if entry.overlap is not ScheduleOverlap.ALLOW}
+    wanted = sorted(id_ for id_ in ids if id_ is not None)
+    return ledger.get_many(tx, wanted) if wanted else {}
+
+
+def _decide(tx: Tx, entry: Entry, row: Row | Stored, last_jobs: Mapping[str, Job]) -> _Due:
     """Decide about the tick of a schedule that is due: one job stands for all ticks that have come meanwhile."""
     tick = max(entry.newest(tx.now), row.next_at)
     ticked = Ticked(entry.next(tx.now), row.last_at, row.last_job, row.skipped_at)
     if tx.now - tick > MISSED_AFTER_US and entry.missed is ScheduleMissed.SKIP:
         return _Due(row, ticked)
-    open_ = None
-    if entry.overlap is not ScheduleOverlap.ALLOW and row.last_job is not None:
-        last = ledger.get(tx, row.last_job)
-        open_ = None if last is None or last.done else last.id
+    last = last_jobs.get(row.last_job or "")
+    open_ = None if last is None or last.done or entry.overlap is ScheduleOverlap.ALLOW else last.id
     if open_ is not None and entry.overlap is ScheduleOverlap.SKIP:
         return _Due(row, ticked._replace(skipped_at=tick))
     new = replace(entry.new, run_at=tick, id=tx.new_id("job"))

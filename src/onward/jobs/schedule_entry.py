@@ -15,6 +15,7 @@ from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
 NOT_ZONES = frozenset(
     {"", "localtime", "posixrules", "Factory"}
 )  # files of the database that mean another zone on each host
+SECOND_US = 1_000_000
 MAX_LENGTH = 200  # of a cron expression, and of a time zone's name
 
 
@@ -76,12 +77,11 @@ class Entry:
 
     def next(self, after: int) -> int:
         """Return the first tick after a time; both in microseconds."""
-        return _next(self.cron, self.zone, after)
+        return _next(self.cron, self.zone, after - after % SECOND_US)
 
     def newest(self, now: int) -> int:
         """Return the last tick that is not after a time; both in microseconds."""
-        # Backwards, CronSim gives times strictly before a whole second.
-        return to_us(next(CronSim(self.cron, _local(self.zone, now - now % 1_000_000 + 1_000_000), reverse=True)))
+        return _newest(self.cron, self.zone, now - now % SECOND_US)
 
 
 @lru_cache(maxsize=1_024)  # a page of schedules is asked for again and again, and a rare tick takes long to find
@@ -96,8 +96,16 @@ def upcoming(cron: str, timezone: str, next_at: int, count: int) -> tuple[int, .
     return tuple(found)
 
 
+# Ticks are whole seconds. Of many schedules that are due at once, most have one of a few rules.
+@lru_cache(maxsize=1_024)
 def _next(cron: str, zone: ZoneInfo, after: int) -> int:
     return to_us(next(CronSim(cron, _local(zone, after))))
+
+
+@lru_cache(maxsize=1_024)
+def _newest(cron: str, zone: ZoneInfo, second: int) -> int:
+    # Backwards, CronSim gives times strictly before a whole second.
+    return to_us(next(CronSim(cron, _local(zone, second + SECOND_US), reverse=True)))
 
 
 def _local(zone: ZoneInfo, at: int) -> datetime:

@@ -6,7 +6,7 @@ which has no version since an older release writes it, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -195,9 +195,9 @@ def insert(tx: Tx, entry: Entry, by: str | None) -> bool:
     return bool(tx.execute(_insert, name_=entry.name, now=tx.now, by=by, next_=entry.next(tx.now), **values))
 
 
-def tick(tx: Tx, row: Stored, ticked: Ticked) -> bool:
-    """Record the tick of a schedule; return False if it has changed since it was read."""
-    return bool(tx.execute(_tick, **_of(row), **_named(ticked)))
+def tick_each(tx: Tx, rows: Sequence[tuple[Stored, Ticked]]) -> int:
+    """Record the ticks of schedules; return how many: one that has changed since it was read has none."""
+    return tx.update_each(_tick, [{**_of(row), **_named(ticked)} for row, ticked in rows]) if rows else 0
 
 
 def set_last(tx: Tx, row: Row | Stored, job_id: str) -> None:

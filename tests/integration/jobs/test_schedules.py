@@ -193,7 +193,7 @@ def test_a_change_that_comes_first_wins_over_a_tick_that_was_read_before(writer:
     writer.run_sync(partial(schedules.pause, name="nightly", by=None), ALONE)
     writer.run_sync(partial(schedules.pause, name="own", by=None), ALONE)
     ticked = schedule_rows.Ticked(own.next_at + HOUR_US, None, None, None)
-    assert not writer.run_sync(lambda tx: schedule_rows.tick(tx, stored, ticked), ALONE)
+    assert not writer.run_sync(lambda tx: schedule_rows.tick_each(tx, [(stored, ticked)]), ALONE)
     assert not writer.run_sync(lambda tx: schedule_rows.tick_row(tx, own, ticked), ALONE)
 
 
@@ -452,3 +452,69 @@ def test_a_commit_records_a_bounded_number_of_ticks(writer: Writer) -> None:
     found = asyncio.run(look())
     assert sum(found) == 120
     assert max(found) <= 100
+
+
+@pytest.mark.parametrize("overlap", [*ScheduleOverlap])
+def test_the_ticks_of_a_commit_take_as_many_statements_for_many_as_for_few(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch, overlap: ScheduleOverlap
+) -> None:
+    """10,000 schedules that are due in the same second wait for each other's statements."""
+    counted = 0
+
+    def counts(method: Any) -> Any:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            nonlocal counted
+            counted += 1
+            return method(*args, **kwargs)
+
+        return wrapped
+
+    def statements(lead: Schedule) -> int:
+        nonlocal counted
+        put_off(writer)
+        with monkeypatch.context() as patch:
+            for name in ("execute", "insert_many", "update_each"):
+                patch.setattr(writer.database.driver, name, counts(getattr(writer.database.driver, name)))
+            counted = 0
+            made = writer.run_sync(partial(lead._make_stored, limit=100), ALONE)
+        assert made.looked_at == len(made.jobs) or overlap is ScheduleOverlap.SKIP
+        return counted
+
+    found: dict[int, int] = {}
+    for total in (2, 50):
+        for n in range(len(found) and 2, total):
+            create(writer, f"s{n:03}", overlap=overlap)
+        lead = leader()
+        writer.run_sync(lead._make_own, ALONE)
+        statements(lead)  # so that each has a last job
+        writer.run_sync(
+            lambda tx: tx.execute_once(sa.update(jobs).values(status="SUCCEEDED").returning(jobs.c.id)), ALONE
+        )
+        found[total] = statements(lead)
+    assert found[50] == found[2]
+
+
+def test_a_schedule_of_the_settings_does_not_wait_for_a_long_line_of_others(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Entry.checked("own", new_job(), YEARLY, "UTC")
+    lead = leader(known(own))
+    for n in range(120):
+        create(writer, f"s{n:03}")
+    tick(writer, lead)
+    monkeypatch.setattr("onward.jobs.schedule.OWN_S", 0.0)
+
+    async def order() -> list[int]:
+        """Make the settings' schedule due once the others have begun; return the jobs of each commit that made some."""
+        late = sa.update(schedule).values(next_at=1_000_000).returning(schedule.c.name)
+        found = []
+        async for made in lead.tick(writer):
+            found.append(sum(job.handler == own.new.handler for job in made.jobs))
+            if len(found) == 2:
+                await writer.run(lambda tx: tx.execute_once(late), ALONE)
+        return found
+
+    put_off(writer)
+    found = asyncio.run(order())
+    assert sum(found) == 2, "its first tick, and the one that came meanwhile"
+    assert found[2] == 1, "before the next commit of the others"

@@ -52,10 +52,12 @@ def ticks_stand() -> None:
     """Leave a schedule due again soon after its tick."""
     from onward.jobs import schedule_rows
 
-    def standing(tick: Any) -> Any:
-        return lambda tx, row, ticked: tick(tx, row, ticked._replace(next_at=ticked.next_at - 700_000))
+    def standing(tick_each: Any) -> Any:
+        return lambda tx, rows: tick_each(
+            tx, [(row, ticked._replace(next_at=ticked.next_at - 700_000)) for row, ticked in rows]
+        )
 
-    base.around(schedule_rows, "tick", standing)
+    base.around(schedule_rows, "tick_each", standing)
 
 
 def no_expiry() -> None:
