@@ -49,7 +49,9 @@ PUBLIC = {
     "onward.graphql.queries": Public("Read in a resolver.", ("read", "job", "node")),
     "onward.jobs.model": Public("Jobs as values: `accept` and `TestApp` return them.", ("Job",)),
     "onward.storage.sql": Public("Statements on tables of your own.", ("insert_new",)),
-    "onward.storage.base": Public("Errors of the ledger's database.", ("StorageError", "Unavailable")),
+    "onward.storage.base": Public(
+        "Errors of the ledger's database.", ("StorageError", "TransactionEnded", "Unavailable")
+    ),
     "onward.text.normalization": Public("Normalise text.", ("nfc",)),
     "onward.mail.message": Public("Compose a message for `job.tools.mailer`.", ("mailbox", "compose", "visible")),
     "onward.backends.base": Public(

@@ -7,13 +7,11 @@ import time
 import strawberry
 
 from onward.graphql.context import Info
-from onward.graphql.enqueue import MutationError, unavailable
-from onward.graphql.mutations.retry_jobs import BULK_TIMEOUT_S, matching, unfinished
+from onward.graphql.mutations.retry_jobs import BULK_TIMEOUT_S, errors_in, matching, unfinished
 from onward.graphql.resolvers import mutation
 from onward.graphql.types.filter import JobFilter
 from onward.graphql.types.user_error import UserError
 from onward.jobs.bulk import BulkCancel
-from onward.storage.base import Unavailable
 
 
 @strawberry.input
@@ -41,7 +39,7 @@ async def cancel_jobs(info: Info, input: CancelJobsInput) -> CancelJobsPayload |
     What was cancelled stays cancelled and is counted, also where a later batch fails.
     """
     services, payload, until = info.context.services, CancelJobsPayload(), time.monotonic() + BULK_TIMEOUT_S
-    try:
+    with errors_in(payload):
         cancels = BulkCancel(
             writer=services.writer,
             wanted=matching(input.filter, input.limit),
@@ -58,8 +56,4 @@ async def cancel_jobs(info: Info, input: CancelJobsInput) -> CancelJobsPayload |
                 services.keeper.look(batch)
         if cancels.left > 0:
             payload.errors = [unfinished("cancelled")]
-    except MutationError as refused:
-        payload.errors = refused.errors
-    except Unavailable as error:
-        payload.errors = [unavailable(error)]
     return payload

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from typing import Protocol
 
 import strawberry
 from graphql import GraphQLError
@@ -37,6 +40,12 @@ class RetryJobsPayload:
     )
 
 
+class BulkPayload(Protocol):
+    """The payload of a bulk mutation."""
+
+    errors: list[UserError]
+
+
 def matching(filter: JobFilter, limit: int) -> model.JobFilter:
     """Return the model of a bulk mutation's filter. Raises MutationError, also for a limit out of bounds."""
     if not 0 < limit <= MAX_JOBS:
@@ -54,7 +63,7 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
     What was retried stays retried and is counted, also where a later batch fails or the viewer may open no more.
     """
     context, payload, until = info.context, RetryJobsPayload(), time.monotonic() + BULK_TIMEOUT_S
-    try:
+    with errors_in(payload):
         retries = BulkRetry(
             writer=context.services.writer,
             wanted=matching(input.filter, input.limit),
@@ -71,11 +80,18 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
             payload.errors = [_full(payload.count, context.services.open_jobs)]
         elif retries.left > 0:
             payload.errors = [unfinished("retried")]
+    return payload
+
+
+@contextmanager
+def errors_in(payload: BulkPayload) -> Iterator[None]:
+    """Put an error that ends a bulk mutation into its payload, beside the count of what was done before."""
+    try:
+        yield
     except MutationError as refused:
         payload.errors = refused.errors
     except Unavailable as error:
         payload.errors = [unavailable(error)]
-    return payload
 
 
 def unfinished(done: str) -> UserError:
