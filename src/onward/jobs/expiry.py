@@ -45,7 +45,9 @@ _expire = (
     )
 )
 _next = sa.select(sa.func.min(jobs.c.expires_at)).where(expiring).with_hint(jobs, BY_EXPIRY, "sqlite")
-FRESH = sa.case((jobs.c.attempt == 0, _p("now") + (jobs.c.expires_at - jobs.c.due_at)))
+# A process of the release before leaves it empty, and moves the due time of no job that has an `expires_at`.
+SPAN = sa.func.coalesce(jobs.c.expires_in, jobs.c.expires_at - jobs.c.due_at)
+FRESH = sa.case((jobs.c.attempt == 0, _p("now") + SPAN))
 """The value of `expires_at` in a run that begins now: as long again for a job that never began, else none."""
 
 

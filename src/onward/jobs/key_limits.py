@@ -104,6 +104,7 @@ _first = (
     .limit(_limit)
     .with_hint(jobs, BY_KEY, "sqlite")
 )
+_EXPIRES_FROM_DUE = sa.and_(jobs.c.expires_at.is_not(None), jobs.c.expires_in.is_(None))
 _let_start = (
     sa.update(jobs)
     .where(jobs.c.id.in_(sa.select(free.c.id)), by_key_row)
@@ -113,10 +114,9 @@ _let_start = (
             "parked": None,
             "placed": jobs.c.token + 1,
             # Behind the jobs in line, however old it is: else a long backlog of one key would go before all others
-            # where slots are few. One that ran before keeps its place at the front; `expires_at` counts from this time.
-            "due_at": sa.case(
-                (sa.or_(jobs.c.attempt > 0, jobs.c.expires_at.is_not(None)), jobs.c.due_at), else_=_p("now")
-            ),
+            # where slots are few. One that ran before keeps its place at the front; so does one of a process of the
+            # release before, whose `expires_at` counts from this time.
+            "due_at": sa.case((sa.or_(jobs.c.attempt > 0, _EXPIRES_FROM_DUE), jobs.c.due_at), else_=_p("now")),
         }
     )
     .returning(*row.ALL)

@@ -99,6 +99,7 @@ def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
             "parent": new.parent,
             "unique_key": new.unique.digest if new.unique else None,
             "expires_at": None if new.expires is None else due_at + new.expires,
+            "expires_in": new.expires,
             "on_failure": new.on_failure,
             "batch": new.batch,
             "position": new.position,

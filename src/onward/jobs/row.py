@@ -164,6 +164,7 @@ def _decode(  # noqa: PLR0917 - a row is read by the order of these parameters, 
     position: int | None,
     limit_key: str | None,
     _place: int | None,
+    _expires_in: int | None,
 ) -> Job:
     """Return the job of a row. The parameters after the first are the columns, in the order of the table; JSON is text.
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from onward.jobs.base import NotUnique
+from onward.jobs.expiry import SPAN
 from onward.jobs.ledger import ID, get
 from onward.jobs.model import Job, NewJob, UniqueKey
 from onward.jobs.states import JobStatus
@@ -55,7 +56,7 @@ _WORK: dict[str, Any] = {
 _TIME: dict[str, Any] = {
     "due_at": _p("due_"),
     "run_at": _p("due_"),
-    "expires_at": jobs.c.expires_at + (_p("due_") - jobs.c.due_at),  # as long after the new time as after the old one
+    "expires_at": _p("due_") + SPAN,  # as long after the new time as after the old one
 }
 _CHANGES = {
     (True, False): _unchanged.values({**_BUMP, **_WORK}),

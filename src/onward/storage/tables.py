@@ -67,6 +67,7 @@ jobs = Table(
     Column("position", Integer),  # its place there, from 0
     Column("limit_key", Id),  # of the limit by key, as in crm:acme; null: none
     Column("placed", Integer),  # the fencing token that has a place of the key; negative: one is to be asked for
+    Column("expires_in", BigInteger),  # the time from `due_at` as it was at first to `expires_at`
 )
 # The conditions of the partial indexes: a statement must use the same text to use an index. On PostgreSQL with
 # `coalesce`, which no other index has: a plan must not depend on statistics, which a backlog that has just come has

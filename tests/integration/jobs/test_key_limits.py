@@ -137,10 +137,11 @@ def test_an_end_lets_the_most_urgent_job_start_and_then_the_oldest(writer: Write
         running = begin(writer, expected)
 
 
-def test_keys_take_turns_where_slots_are_few(writer: Writer) -> None:
+@pytest.mark.parametrize("expires", [None, 3600 * 1_000_000])
+def test_keys_take_turns_where_slots_are_few(writer: Writer, expires: int | None) -> None:
     """A job that gets a place stands behind those that are in line, though it was accepted long before."""
     limited(writer, concurrency=1)
-    queue(writer, 5, "ann")
+    accepted = queue(writer, 5, "ann", expires=expires)
     queue(writer, 2, "ben")
     order = []
     for _ in range(5):
@@ -148,6 +149,49 @@ def test_keys_take_turns_where_slots_are_few(writer: Writer) -> None:
         order.append(key_limits.value_of(job.limit_key or ""))
         end(writer, job)
     assert order == ["ann", "ben", "ann", "ben", "ann"]
+    assert [now(writer, job).expires_at for job in accepted] == [job.expires_at for job in accepted]
+
+
+def test_a_job_that_waits_for_its_turn_expires_at_its_time_whatever_waits_beside_it(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By two statements, however long the backlog of its key is, and its claim was refused before."""
+    limited(writer, concurrency=1)
+    running = begin(writer, *queue(writer))
+    queue(writer, 50, expires=MINUTE_US)
+    (soon,) = queue(writer, expires=1)
+    queue(writer, 50, expires=MINUTE_US)
+    statements: list[Any] = []
+    run = Tx._run
+
+    def expire(tx: Tx) -> list[Job]:
+        def noted(tx: Tx, statement: Any, params: dict[str, Any]) -> Any:
+            statements.append(statement)
+            return run(tx, statement, params)
+
+        assert tx.now  # asks for the time, on some databases
+        with monkeypatch.context() as patch:
+            patch.setattr(Tx, "_run", noted)
+            return expiry.expire_due(tx, 500)
+
+    assert [job.id for job in writer.run_sync(expire)] == [soon.id]
+    assert len(statements) == 2
+    cancelled = now(writer, soon)
+    assert cancelled.error is not None
+    assert (cancelled.status, cancelled.error.code) == (S.CANCELLED, "EXPIRED")
+    end(writer, running)
+    assert len(in_line(writer)) == 1
+
+
+def test_a_job_that_expires_by_its_due_time_keeps_it(writer: Writer) -> None:
+    """A process of the release before has accepted it, and counts from there."""
+    limited(writer, concurrency=1)
+    running = begin(writer, *queue(writer))
+    (waiting,) = queue(writer, expires=MINUTE_US)
+    former = sa.update(jobs).where(jobs.c.id == waiting.id).values(expires_in=None)
+    writer.run_sync(lambda tx: tx.execute(former))
+    end(writer, running)
+    assert (now(writer, waiting).blocked, now(writer, waiting).due_at) == (None, waiting.due_at)
 
 
 @pytest.mark.parametrize("status", [S.SUCCEEDED, S.FAILED, S.RETRYING, S.QUEUED])
