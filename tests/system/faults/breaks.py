@@ -141,6 +141,8 @@ FAULTS = (
     Red(FLOWS, "last_chunks_lost", "every_stream_is_whole: "),
     Red(FLOWS, "uniqueness_unread", "no_unique_job_had_a_second: .* at once"),
     Red(FLOWS, "keys_unlimited", "no_key_ran_more_than_its_limit: "),
+    Red(FLOWS, "keys_unlimited", "no_key_began_more_often_than_its_rate: "),
+    Red(FLOWS, "never_put_off", "no_debounced_job_came_too_soon: .* too soon for"),
     Red(FLOWS, "expires_too_soon", "no_expired_job_had_begun: .* has expired"),
     Red(FLOWS, "ticks_stand", r"each_tick_is_one_job: .* has \d+ jobs"),
 )

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from tests.system.faults.flow_handlers import NESTED, SLEPT, STREAMED
+from tests.system.faults.flow_handlers import DEBOUNCE, IN_A_SECOND, NESTED, SLEPT, STREAMED
 from tests.system.faults.journal import Line
 from tests.system.faults.ledger import CLAIMED, OVER, Batch, Row
 from tests.system.faults.records import HANDLERS, Records
@@ -155,6 +155,40 @@ def no_unique_job_had_a_second(records: Records) -> Iterator[str]:
                 yield f"{request.marker} was given {row.id}, which was over at {over_at:.3f}: {request}"
 
 
+def no_debounced_job_came_too_soon(records: Records) -> Iterator[str]:
+    """Check that one job of a name waits at a time, and each until nobody has asked for it, or its bound, is over."""
+    waiting: dict[str, set[str]] = defaultdict(set)
+    for change in records.changes:
+        row = records.jobs.get(change.job)
+        if row is None or row.handler != "faults.put_off":
+            continue
+        its = waiting[row.params["name"]]
+        (its.add if change.new in ("SCHEDULED", "QUEUED") and not change.attempt else its.discard)(change.job)
+        if len(its) > 1:
+            yield f"{sorted(its)} of {row.params['name']} wait at once"
+    for request in records.requests:
+        row = records.jobs.get(request.job or "")
+        if row is None or row.handler != "faults.put_off":
+            continue
+        born, *later = records.journeys[row.id]
+        due_at = next((change.at for change in later if change.new == "QUEUED"), math.inf)
+        earliest = min(request.sent_at + DEBOUNCE.total_seconds(), born.at + 10 * DEBOUNCE.total_seconds() - COMMIT_S)
+        if request.answered_at < due_at < earliest:  # asked for while it was put off
+            yield f"{row.id} was due at {due_at:.3f}, {earliest - due_at:.3f} s too soon for {request.marker}"
+
+
+def no_key_began_more_often_than_its_rate(records: Records) -> Iterator[str]:
+    """Check by the ledger's clock that no window of a second has more starts of a key than its rate."""
+    starts: dict[str, list[int]] = defaultdict(list)
+    for row in _of(records, "rated"):
+        starts[row.params["customer"]] += [attempt[4] for attempt in row.attempts]
+    for customer, found in starts.items():
+        found.sort()
+        for first_at, at in zip(found, found[IN_A_SECOND:], strict=False):
+            if at - first_at < 1_000_000:
+                yield f"{customer} has {IN_A_SECOND + 1} starts within {at - first_at} us, from {first_at} on"
+
+
 def no_key_ran_more_than_its_limit(records: Records) -> Iterator[str]:
     """Check by the begins and the ends of its jobs that no key had more of them at once than its limit allows."""
     for name, handler in HANDLERS.items():
@@ -240,7 +274,9 @@ def counted(records: Records) -> dict[str, int]:
         "chunks": len(records.output),
         "unique jobs": _count(records, "sole"),
         "asked for them": len(asked),
+        "debounced": _count(records, "put_off"),
         "limited by key": _count(records, "keyed", "paired"),
+        "limited by their rate": _count(records, "rated"),
         "may expire": _count(records, "fleeting"),
         "expired": sum(row.code == "EXPIRED" for row in records.jobs.values()),
         "failures told": _count(records, "notified"),
@@ -264,7 +300,9 @@ CHECKS: tuple[Callable[[Records], Iterator[str]], ...] = (
     no_sleep_was_cut_short,
     every_stream_is_whole,
     no_unique_job_had_a_second,
+    no_debounced_job_came_too_soon,
     no_key_ran_more_than_its_limit,
+    no_key_began_more_often_than_its_rate,
     no_expired_job_had_begun,
     each_tick_is_one_job,
 )

@@ -22,6 +22,8 @@ from tests.system.faults.fault_handlers import QUICK, Value, first, notified, se
 
 STREAMED = 40  # chunks of each step of `faults.streams`
 NESTED = 3  # parts of a batch in a batch
+IN_A_SECOND = 1  # starts of `faults.rated`, of each customer
+DEBOUNCE = timedelta(milliseconds=300)  # of `faults.put_off`; ten times as long at most
 SLEPT = timedelta(milliseconds=200)  # of `faults.waits` between its first steps
 
 
@@ -129,6 +131,20 @@ def paired(job: JobContext, *, marker: int, customer: str, pause_s: float = 0.2)
     journal.write(job.id, job.attempt, "paired", marker, "begin")
     time.sleep(pause_s)
     journal.write(job.id, job.attempt, "paired", marker, "end")
+
+
+@handler("faults.rated", retry=QUICK, limit=Limit(rate=f"{IN_A_SECOND}/s", by="customer"))
+async def rated(job: JobContext, *, marker: int, customer: str) -> None:
+    """Begin as often as the rate of its customer allows."""
+    journal.write(job.id, job.attempt, "rated", marker, "begin")
+    journal.write(job.id, job.attempt, "rated", marker, "end")
+
+
+@handler("faults.put_off", retry=QUICK, unique=Unique(by=("name",), debounce=DEBOUNCE))
+async def put_off(job: JobContext, *, marker: int, name: str) -> None:
+    """Begin once nobody has asked for a moment; until then there is one such job for each name."""
+    journal.write(job.id, job.attempt, "put_off", marker, "begin")
+    journal.write(job.id, job.attempt, "put_off", marker, "end")
 
 
 @handler("faults.fleeting", retry=QUICK, limit=Limit(concurrency=1), expires=timedelta(seconds=1))

@@ -13,7 +13,7 @@ from tests.system.faults.mutation_kinds import Chosen, Params
 from tests.system.faults.records import Signal
 
 MIX: Mapping[str, float] = MappingProxyType(
-    {"batch": 1, "waits": 3, "streams": 2, "sole": 3, "keyed": 2, "paired": 2, "fleeting": 2}
+    {"batch": 1, "waits": 3, "streams": 2, "sole": 3, "keyed": 2, "paired": 2, "rated": 2, "put_off": 2, "fleeting": 2}
 )  # of a hundred mutations
 SCHEDULES = ("one", "two", "three")
 EVERY_SECOND = "* * * * * *"
@@ -47,6 +47,8 @@ PARAMS: Mapping[str, Chosen] = MappingProxyType(
         "sole": lambda chance: {"name": chance.choice(("red", "green", "blue"))},
         "keyed": _customer,
         "paired": _customer,
+        "rated": _customer,
+        "put_off": lambda chance: {"name": chance.choice(("red", "green"))},
     }
 )
 

@@ -77,6 +77,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _act("sole", "sole", shares=True),
             _act("keyed", "keyed"),
             _act("paired", "paired"),
+            _act("rated", "rated"),
+            _act("put_off", "put_off", shares=True),
             _act("fleeting", "fleeting", expires=True),
             _act("raises", status="FAILED", code="UNEXPECTED"),
             _act("refuses", status="FAILED", code="NEVER"),
