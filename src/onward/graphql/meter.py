@@ -61,6 +61,11 @@ class Meter:
         if self.values < 0 or self.bytes < 0:
             raise self.too_large()
 
+    def go_back(self, before: tuple[int, int]) -> None:
+        """Forget what was counted since the values and bytes were these, except at the end of the budget."""
+        if self.values >= 0 and self.bytes >= 0:
+            self.values, self.bytes = before
+
     def too_large(self) -> GraphQLError:
         """Return the error of an answer past its budget; nothing more of the answer is built."""
         self.values = self.bytes = -1

@@ -18,6 +18,7 @@ from graphql import (
     GraphQLEnumType,
     GraphQLSchema,
     Undefined,
+    build_schema,
     get_named_type,
     is_abstract_type,
     is_leaf_type,
@@ -173,7 +174,7 @@ def built(make: Any, document: Document, variables: Any, context: Any = None, sc
         return Executor.build(schema, document.node, None, context, variables, is_awaitable=awaitable)
     named = document.find(None)
     assert named is not None
-    return CompiledExecutor.build(schema, document.node, context, variables, plan=named.plan)
+    return CompiledExecutor.build(schema, document.node, None, context, variables, plan=named.plan)
 
 
 async def answer(make: Any, document: Document, variables: Any, context: Any) -> Any:
@@ -280,6 +281,29 @@ def test_a_compiled_selection_completes_ordinary_values_without_graphql_core(mon
     assert found == ("{'retryJobs': {'count': 3, 'errors': []}}", [])
 
 
+def test_an_operation_whose_resolver_answers_at_once_is_executed_at_once() -> None:
+    context = {"retryJobs": SimpleNamespace(count=3)}
+    executor = built(CompiledExecutor, CORE.get("mutation { retryJobs { count } }"), {}, context)
+    assert executor.execute_operation() == ExecutionResult({"retryJobs": {"count": 3}}, None)
+
+
+def test_arguments_that_change_how_fields_are_executed_leave_the_plan_out() -> None:
+    document = CORE.get("mutation { retryJobs { count } }")
+    named = document.find(None)
+    assert named is not None
+    seen: list[str] = []
+
+    def middleware(resolve: Any, source: Any, info: Any) -> Any:
+        seen.append(info.field_name)
+        return resolve(source, info)
+
+    context = {"retryJobs": SimpleNamespace(count=3)}
+    executor = CompiledExecutor.build(SCHEMA, document.node, None, context, plan=named.plan, middleware=[middleware])
+    assert isinstance(executor, Executor)
+    executor.execute_operation()
+    assert seen == ["retryJobs", "count"]
+
+
 def test_compiled_documents_count_with_their_fragments_expanded() -> None:
     spread = "fragment F on System { counts { n: count m: count } } { system { ...F } viewer { roles } }"
     assert CORE.get(spread).weight > CORE.get(spread.replace("viewer { roles }", "viewer { __typename }")).weight
@@ -355,6 +379,18 @@ def test_variables_right_and_wrong_are_coerced_as_by_graphql_core(given_: Any) -
         coerced_or_errors(built(make, document, given_, schema=WHOLE)) for make in (Executor, CompiledExecutor)
     )
     assert ours == theirs
+
+
+def test_variables_that_are_nested_too_deeply_are_refused_as_by_graphql_core() -> None:
+    schema = build_schema("input Nested { in: Nested } type Query { field(in: Nested): Int }")
+    document = Documents(schema, Limits()).get("query($in: Nested) { field(in: $in) }")
+    nested: dict[str, Any] = {}
+    for _ in range(5_000):
+        nested = {"in": nested}
+    theirs, ours = (
+        coerced_or_errors(built(make, document, {"in": nested}, schema=schema)) for make in (Executor, CompiledExecutor)
+    )
+    assert ours == theirs == [{"message": "Variable values are nested too deeply."}]
 
 
 def coerced_or_errors(built_: Any) -> Any:

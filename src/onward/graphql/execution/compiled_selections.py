@@ -60,6 +60,7 @@ from onward.graphql.meter import Meter
 from onward.graphql.value_resolver import InfoResolver, ValueResolver
 
 NO_VARIABLES = VariableValues({}, {})
+PLANNED = {"hide_suggestions", "is_async_iterable", "is_awaitable", "max_coercion_errors"}  # arguments beside a plan
 CompiledSelections = dict[str, CompiledSelection]
 
 
@@ -85,14 +86,17 @@ class Plan:
     def variables(self, given: Mapping[str, Any]) -> VariableValues | None:
         """Return the coerced variables if each has a valid value; else None, and graphql-core reports the error."""
         sources, coerced = {}, {}
-        for signature in self.signatures:
-            value = given.get(signature.name, Undefined)
-            if value is Undefined:
-                return None
-            coerced[signature.name] = coerce_input_value(value, signature.type)
-            if coerced[signature.name] is Undefined:
-                return None
-            sources[signature.name] = VariableValueSource(signature, value)
+        try:
+            for signature in self.signatures:
+                value = given.get(signature.name, Undefined)
+                if value is Undefined:
+                    return None
+                coerced[signature.name] = coerce_input_value(value, signature.type)
+                if coerced[signature.name] is Undefined:
+                    return None
+                sources[signature.name] = VariableValueSource(signature, value)
+        except RecursionError:
+            return None
         return VariableValues(sources, coerced)
 
 
@@ -246,63 +250,78 @@ class CompiledExecutor(Executor[Any]):
         """Keep nothing: the helpers refer to the executor, and the cycle would wait for the garbage collector."""
 
     @classmethod
-    def build(  # type: ignore[override] # with fewer of its arguments
+    def build(  # noqa: PLR0917 - graphql-core's signature
         cls,
         schema: GraphQLSchema,
         document: DocumentNode,
-        context: Any,
-        variables: dict[str, Any] | None,
+        root_value: Any = None,
+        context_value: Any = None,
+        raw_variable_values: dict[str, Any] | None = None,
         operation_name: str | None = None,
-        *,
-        plan: Plan | None,
-        max_coercion_errors: int = 50,
-        hide_suggestions: bool = False,
+        *given: Any,
+        plan: Plan | None = None,
+        **further: Any,
     ) -> list[GraphQLError] | Executor[Any]:
-        """Build the executor, or return the errors of the variables."""
-        is_awaitable: Any = optimized_is_awaitable
-        values = plan.variables(variables or {}) if plan else None
+        """Build the executor, or return the errors of the variables.
+
+        Any argument besides `PLANNED` changes how fields are executed, so the plan is left out.
+        """
+        if given or further.keys() - PLANNED:
+            plan = None
+        if not given:
+            further.setdefault("is_awaitable", optimized_is_awaitable)
+        values = plan.variables(raw_variable_values or {}) if plan else None
         if plan is None or values is None:
             return super().build(
                 schema,
                 document,
-                None,
-                context,
-                variables,
+                root_value,
+                context_value,
+                raw_variable_values,
                 operation_name,
-                max_coercion_errors=max_coercion_errors,
-                is_awaitable=is_awaitable,
-                hide_suggestions=hide_suggestions,
+                *given,
                 plan=plan,
+                **further,
             )
+        further.pop("max_coercion_errors", None)
         return cls(
             schema,
             plan.definitions,
             plan.fragments,
-            None,
-            context,
+            root_value,
+            context_value,
             plan.operation,
             values,
             default_field_resolver,
             default_type_resolver,
             default_field_resolver,
-            is_awaitable=is_awaitable,
-            hide_suggestions=hide_suggestions,
             plan=plan,
+            **further,
         )
 
     def execute_operation(self, serially: bool | None = None) -> Any:  # noqa: FBT001 - graphql-core's signature
-        return super().execute_operation(serially) if self._alone is None else self._execute(self._alone)
-
-    async def _execute(self, field: Root) -> Any:
+        field = self._alone
+        if field is None:
+            return super().execute_operation(serially)
+        path = Path(None, field.name, field.type.name)
         try:
-            path = Path(None, field.name, field.type.name)
             value = self.execute_field(field.type, self.root_value, field.nodes, path, None)
-            if self.is_awaitable(value):
-                value = await value
-            return self.build_response({} if value is Undefined else {field.name: value})
         except GraphQLError as error:
-            self.collected_errors.add(error, None)
-            return self.build_response(None)
+            return self._nothing(error)
+        return self._later(field, value) if self.is_awaitable(value) else self._response(field, value)
+
+    async def _later(self, field: Root, value: Any) -> Any:
+        try:
+            return self._response(field, await value)
+        except GraphQLError as error:
+            return self._nothing(error)
+
+    def _response(self, field: Root, value: Any) -> Any:
+        return self.build_response({} if value is Undefined else {field.name: value})
+
+    def _nothing(self, error: GraphQLError) -> Any:
+        self.collected_errors.add(error, None)
+        return self.build_response(None)
 
     def complete_value(  # noqa: PLR0917 - graphql-core's signature
         self,
@@ -313,6 +332,7 @@ class CompiledExecutor(Executor[Any]):
         result: Any,
         position_context: Any,
     ) -> Any:
+        given = return_type, field_details_list, info, path, result, position_context
         if path.prev is None and (compiled := self._compiled.get(path.key)) is not None:
             meter = self._meter
             before = meter.values, meter.bytes
@@ -320,36 +340,27 @@ class CompiledExecutor(Executor[Any]):
                 return compiled.complete(result, info, meter)
             except ListTooLong:
                 meter.values, meter.bytes = before
-                return self._in_slices(compiled, return_type, field_details_list, info, path, result, position_context)
+                return self._in_slices(compiled, given)
             except Exception:  # noqa: BLE001 - graphql-core meets it too, and says what is wrong
-                if meter.values >= 0 and meter.bytes >= 0:
-                    meter.values, meter.bytes = before
+                meter.go_back(before)
         if is_list_type(return_type):
-            result = self._sliced(result)
-        completed = super().complete_value(return_type, field_details_list, info, path, result, position_context)
+            given = return_type, field_details_list, info, path, self._sliced(result), position_context
+        completed = super().complete_value(*given)
         if is_leaf_type(return_type):
             self._meter.count_value(completed)
         return completed
 
-    async def _in_slices(  # noqa: PLR0917 - the arguments of complete_value
-        self,
-        compiled: CompiledSelection,
-        return_type: GraphQLOutputType,
-        field_details_list: list[FieldDetails],
-        info: GraphQLResolveInfo[Any],
-        path: Any,
-        result: Any,
-        position_context: Any,
-    ) -> Any:
+    async def _in_slices(self, compiled: CompiledSelection, given: tuple[Any, ...]) -> Any:
+        """Complete the value that `complete_value` was given."""
+        _, _, info, _, result, _ = given
         meter = self._meter
         before = meter.values, meter.bytes
         assert compiled.paced is not None  # noqa: S101 - a list was too long, so there is one
         try:
             return await compiled.paced(result, info, meter)
         except Exception:  # noqa: BLE001 - as above
-            if meter.values >= 0 and meter.bytes >= 0:
-                meter.values, meter.bytes = before
-        completed = super().complete_value(return_type, field_details_list, info, path, result, position_context)
+            meter.go_back(before)
+        completed = super().complete_value(*given)
         return await completed if self.is_awaitable(completed) else completed
 
     def _sliced(self, items: Any) -> Any:

@@ -200,6 +200,7 @@ class Operations:
             executor = CompiledExecutor.build(
                 self._schema,
                 operation.document.node,
+                None,
                 context,
                 operation.request.variables,
                 operation.request.operation_name,
