@@ -9,6 +9,7 @@ SECONDS = MappingProxyType(
     {
         "tests/system/soak/test_soak.py::test_three_minutes": 200,
         "tests/system/faults/test_faults.py": 150,
+        "tests/system/graphql_core": 90,
         "tests/system/examples/test_frontend.py": 40,
         "tests/system/examples/test_bookshop_page.py": 40,
         "tests/system/examples/test_bookshop_servers.py": 40,
