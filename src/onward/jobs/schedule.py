@@ -21,7 +21,7 @@ from onward.storage.writer import Writer
 
 MISSED_AFTER_US = 60_000_000  # a tick found this late was missed: no process led, or the ledger was away
 RECHECK_US = 30_000_000  # a tick with a problem is tried again, before it counts as missed
-MAX_ROWS = 100  # schedules made at run time, whose ticks one commit records
+MAX_ROWS = 500  # schedules made at run time, whose ticks one commit records
 MAX_COMMITS = 200  # of them in a row, before it is asked again whether this process leads
 PAUSE = 0.25  # of a commit's time, left to others before the next one
 OWN_S = 0.5  # after which those of the settings are looked at again, between two commits of a long line of others
