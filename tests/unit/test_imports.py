@@ -13,7 +13,7 @@ from tests.processes import environment
 TESTS = "tests.integration.graphql.declared_handlers, tests.unit.graphql.signatures"
 STAGES = {  # each loads what it names besides all that the stages before it have loaded
     "help": "from onward.cli import main; main.program()",
-    "jobs": "import onward.cli.terminal",
+    "jobs": "import onward.cli.terminal, onward.cli.stats, onward.cli.top",
     "worker": "import onward.runtime.wiring, onward.worker.process",
     "handlers": f"import handlers.logging, handlers.steps, {TESTS}",
     "isolated": "import onward.worker.isolated, onward.cli.check",
@@ -72,6 +72,7 @@ def test_a_look_at_the_jobs_loads_nothing_that_runs_them(loaded: Mapping[str, fr
         "onward.mail",
         "prometheus_client",
         "graphql",
+        "structlog",
     }
 
 

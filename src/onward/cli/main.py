@@ -235,10 +235,7 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """Show what the jobs of each handler did: how many, how long they waited and ran, and their errors."""
-    settings = _load_settings()
-    with _errors_in_one_line():
-        from onward.cli import stats as commands
-
+    with _commands("stats") as (commands, settings):
         try:
             if failures:
                 code = commands.show_failures(settings, from_, to, handler or (), as_json=as_json)
@@ -258,10 +255,7 @@ def top(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, once.")] = False,
 ) -> None:
     """Show live what waits, runs and fails: by handler, and by process. q ends it; into a pipe it prints once."""
-    settings = _load_settings()
-    with _errors_in_one_line():
-        from onward.cli import top as command
-
+    with _commands("top") as (command, settings):
         try:
             code = command.show(settings, from_, interval_s=interval, as_json=as_json)
         except ValueError as error:  # of a time

@@ -16,7 +16,6 @@ from time import monotonic
 from typing import Any
 
 import orjson
-import structlog
 
 from onward.children import Child, shield, signal_name
 from onward.handlers.base import HandlerError, InvalidParameters, Permanent, RetryIn
@@ -139,6 +138,8 @@ class StepProcess:
             self.kill()
 
     async def _start(self) -> None:
+        from structlog.contextvars import get_contextvars  # noqa: PLC0415 - a command that runs no job does without
+
         ours, theirs = socket.socketpair()
         try:
             command = (sys.executable, "-P", "-m", "onward.worker", "steps", str(theirs.fileno()))
@@ -157,7 +158,7 @@ class StepProcess:
             theirs.close()
         job = self._running.job
         job_fields = {"id": job.id, "handler": job.handler, "owner": job.owner, "attempt": job.attempt, "run": job.run}
-        self._send({"job": job_fields, "log": structlog.contextvars.get_contextvars()})
+        self._send({"job": job_fields, "log": get_contextvars()})
         if self._running.stop is not None:
             self.kill()
 
