@@ -60,7 +60,7 @@ from onward.graphql.meter import Meter
 from onward.graphql.value_resolver import InfoResolver, ValueResolver
 
 NO_VARIABLES = VariableValues({}, {})
-PLANNED = {"hide_suggestions", "is_async_iterable", "is_awaitable", "max_coercion_errors"}  # arguments beside a plan
+PLANNED = {"is_async_iterable", "is_awaitable", "max_coercion_errors"}  # further arguments that may go with a plan
 CompiledSelections = dict[str, CompiledSelection]
 
 
@@ -260,18 +260,20 @@ class CompiledExecutor(Executor[Any]):
         operation_name: str | None = None,
         *given: Any,
         plan: Plan | None = None,
+        hide_suggestions: bool = False,
         **further: Any,
     ) -> list[GraphQLError] | Executor[Any]:
         """Build the executor, or return the errors of the variables.
 
-        Any argument besides `PLANNED` changes how fields are executed, so the plan is left out.
+        Any further argument besides `PLANNED` changes how fields are executed, so the plan is left out.
         """
-        if given or further.keys() - PLANNED:
+        if given or not PLANNED.issuperset(further):
             plan = None
-        if not given:
-            further.setdefault("is_awaitable", optimized_is_awaitable)
         values = plan.variables(raw_variable_values or {}) if plan else None
         if plan is None or values is None:
+            further["hide_suggestions"] = hide_suggestions
+            if not given:
+                further.setdefault("is_awaitable", optimized_is_awaitable)
             return super().build(
                 schema,
                 document,
@@ -283,7 +285,6 @@ class CompiledExecutor(Executor[Any]):
                 plan=plan,
                 **further,
             )
-        further.pop("max_coercion_errors", None)
         return cls(
             schema,
             plan.definitions,
@@ -295,8 +296,10 @@ class CompiledExecutor(Executor[Any]):
             default_field_resolver,
             default_type_resolver,
             default_field_resolver,
+            is_awaitable=further.get("is_awaitable", optimized_is_awaitable),
+            is_async_iterable=further.get("is_async_iterable"),
+            hide_suggestions=hide_suggestions,
             plan=plan,
-            **further,
         )
 
     def execute_operation(self, serially: bool | None = None) -> Any:  # noqa: FBT001 - graphql-core's signature
