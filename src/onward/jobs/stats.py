@@ -6,6 +6,7 @@ is exact to the last commit.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -124,23 +125,23 @@ def failed(tx: Tx, span: Span, *, handler: Sequence[str] = (), parts: int = 1) -
     """
     span = _widened(span, StatsStep.HOUR, tx.now)
     length = -(-(span.end - span.begin) // (parts * HOUR_US)) * HOUR_US
-    empty = [0] * -(-(span.end - span.begin) // length)
+    parts = -(-(span.end - span.begin) // length)
     found: dict[tuple[str, str, str], tuple[Group, list[int]]] = {}
     added = Added()
 
-    def add(hour: int, of: str, code: str, message: str, new: Group) -> None:
-        group, counts = found.setdefault((of, code, message), (Group(0, new.first_at, new.last_at), empty.copy()))
+    def add(key: tuple[str, str, str], new: Group, counts: Sequence[int]) -> None:
+        group, known = found.setdefault(key, (Group(0, new.first_at, new.last_at), [0] * parts))
         group.add(new.n, new.first_at, new.last_at)
-        counts[(hour - span.begin) // length] += new.n
+        known[:] = map(operator.add, known, counts)
 
-    for at, of, code, message, n, first_at, last_at in _read_failures(tx, span, length, handler):
-        if at == _FRESH:
+    for kind, of, code, message, n, first_at, last_at, *counts in _read_failures(tx, span, length, parts, handler):
+        if kind == _FRESH:
             added.add(first_at, message)
         else:
-            add(at, of, code, message, Group(n, first_at, last_at))
+            add((of, code, message), Group(n, first_at, last_at), counts)
     for (hour, of, code, message), new in added.groups.items():
         if span.begin <= hour < span.end and _wanted(of, handler):
-            add(hour, of, code, message, new)
+            add((of, code, message), new, [new.n * (part == (hour - span.begin) // length) for part in range(parts)])
     ordered = sorted(found.items(), key=lambda item: (-item[1][0].n, item[0]))
     return [Failure(*key, group, tuple(counts)) for key, (group, counts) in ordered[:GROUPS]]
 
@@ -194,22 +195,19 @@ def _read(tx: Tx, parts: Iterable[_Part], handler: Sequence[str]) -> list[Any]:
     return rows
 
 
-def _read_failures(tx: Tx, span: Span, length: int, handler: Sequence[str]) -> list[Any]:
-    """Do the same for failures, grouped in each part of the time of that length."""
+def _read_failures(tx: Tx, span: Span, length: int, parts: int, handler: Sequence[str]) -> list[Any]:
+    """Do the same for failures, a row for each error, which ends with its number in each part of that length."""
     named = [named_like(failures.c.handler, handler)] if handler else []
     few = sa.select(failures).where(failures.c.hour >= span.begin, failures.c.hour < span.end, *named)
     row = few.limit(SCANNED + 1).subquery().c
-    grouped = sa.select(
-        sa.func.min(row.hour),
-        row.handler,
-        row.code,
-        row.message,
-        sa.cast(sa.func.sum(row.n), sa.BigInteger),
-        sa.func.min(row.first_at),
-        sa.func.max(row.last_at),
-        sa.func.count(),
-    ).group_by(row.handler, row.code, row.message, sa.text(f"(hour - {span.begin}) / {length}"))
-    fresh = _constants(_FRESH, "''", "''", figures.c.data, 0, figures.c.at, 0, 0)
+    begins = [span.begin + part * length for part in range(parts)]
+    within = [sa.case((row.hour.between(begin, begin + length - 1), row.n), else_=0) for begin in begins]
+    n, *counts = (sa.cast(sa.func.sum(one), sa.BigInteger) for one in (row.n, *within))
+    columns = (row.handler, row.code, row.message, n, sa.func.min(row.first_at), sa.func.max(row.last_at))
+    grouped = sa.select(*map(_named, range(parts + 8), (0, *columns, *counts, sa.func.count()))).group_by(
+        row.handler, row.code, row.message
+    )
+    fresh = _constants(_FRESH, "''", "''", figures.c.data, 0, figures.c.at, 0, *[0] * parts, 0)
     rows = tx.execute_once(_limited([grouped], fresh))
     if sum(found[-1] for found in rows) > SCANNED:
         raise TooMuch(f"the answer takes more than {SCANNED} rows: name handlers, or ask for a shorter time")

@@ -265,7 +265,7 @@ def test_failures_are_grouped_by_their_error(writer: Writer) -> None:
         add_up(writer)
 
 
-def test_failures_are_counted_in_parts_of_the_time(writer: Writer) -> None:
+def test_failures_are_counted_in_parts_of_the_time(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts are of whole hours, and errors that are not added up yet are in the right one."""
     now = writer.run_sync(lambda tx: tx.now)
     begin = now - now % HOUR_US - 9 * HOUR_US
@@ -281,6 +281,10 @@ def test_failures_are_counted_in_parts_of_the_time(writer: Writer) -> None:
             assert (found.trend, found.group.n) == (expected, 5)
             assert (found.group.first_at, found.group.last_at) == (begin + 7, begin + 9 * HOUR_US + 7)
         add_up(writer)
+    monkeypatch.setattr(stats, "ROWS", 1)  # the one error, in however many parts
+    whole = Span(begin + 1, begin + 10 * HOUR_US)
+    (found,) = writer.run_sync(lambda tx: stats.failed(tx, whole, parts=50))
+    assert found.trend == (1, 1, 0, 0, 2, 0, 0, 0, 0, 1)
 
 
 def test_the_groups_of_an_hour_are_bounded(writer: Writer) -> None:
