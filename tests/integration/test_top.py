@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from onward.cli import terminal, top, top_text
+from onward.cli import terminal, top, top_figures, top_text
 from onward.cli.stats import took
 from onward.cli.top_figures import look
 from onward.config.settings import Settings, load
-from onward.jobs import concurrency
+from onward.jobs import concurrency, due
 from onward.jobs.stats import Span
 from onward.jobs.stats_step import DAY_US, HOUR_US, MINUTE_US
 from onward.storage.transaction import Tx
@@ -115,6 +117,41 @@ def test_a_screen_shows_as_much_as_it_has_lines_for(settings: Settings, width: i
     assert shown > 0
     assert any(f"and {33 - shown} more" in line for line in lines) == (shown < 33)
     assert any(line.startswith("host:runner_a") for line in lines)
+
+
+def test_a_narrow_screen_cuts_names_and_no_figure(settings: Settings) -> None:
+    """A paused handler has a word more in its line."""
+    name = "reports.of_the_whole_month"
+    with terminal.writer_of(settings) as writer:
+        fail(writer, "no answer", handler=name)
+        writer.run_sync(lambda tx: concurrency.pause(tx, name, by=None))
+        found = writer.database.read_sync(lambda tx: look(tx, Span(tx.now - HOUR_US, tx.now + MINUTE_US)))
+    console = Console(width=80, height=24, file=StringIO())
+    console.print(top_text.screen(found, console, problem=""))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    (row,) = (line.rstrip() for line in lines if line.startswith("reports."))
+    assert row.endswith("paused")
+    assert len(re.findall(r" [0-9.]+ (?:ms|s|min|h|d)\b", row)) == 2, row  # a wait and a run
+
+
+def test_a_backlog_that_takes_long_to_count_is_counted_seldom(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, counted = [100.0], []
+
+    def slow(_tx: Tx) -> list[due.Backlog]:
+        counted.append(now[0])
+        now[0] += 2
+        return []
+
+    monkeypatch.setattr(due, "backlog", slow)
+    monkeypatch.setattr(top_figures, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    kept = top_figures.KeptBacklog()
+    with terminal.ledger_of(settings) as database:
+        while now[0] < 180:
+            database.read_sync(kept)
+            now[0] += 1
+    assert counted == [100.0, 142.0]
 
 
 def test_q_ends_it_and_gives_the_terminal_back(settings: Settings, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from rich.live import Live
 from onward.cli import top_text
 from onward.cli.terminal import DONE, ledger_of, out
 from onward.cli.times import time_of
-from onward.cli.top_figures import Figures, look
+from onward.cli.top_figures import Figures, KeptBacklog, look
 from onward.config.settings import Settings
 from onward.jobs.stats import Span
 from onward.storage.base import StorageError
@@ -30,9 +30,10 @@ Read = Callable[[Tx], Figures]
 
 def show(settings: Settings, begin: str, *, interval_s: float, as_json: bool) -> int:
     """Show the figures, and again every interval until q or Ctrl-C. Raises ValueError for a begin that is none."""
+    backlog = KeptBacklog()
 
     def read(tx: Tx) -> Figures:
-        return look(tx, Span(time_of(begin, tx.now), tx.now))
+        return look(tx, Span(time_of(begin, tx.now), tx.now), backlog)
 
     console = out()
     with ledger_of(settings) as database:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from onward.jobs import concurrency, due, ledger, stats, workers
@@ -47,7 +48,23 @@ class Figures:
     problem: str = ""  # the reason why the history is missing
 
 
-def look(tx: Tx, span: Span) -> Figures:
+class KeptBacklog:
+    """Reads the backlog, and keeps it for some time if it takes long to count."""
+
+    def __init__(self) -> None:
+        self._found: Sequence[Backlog] = ()
+        self._until = 0.0
+
+    def __call__(self, tx: Tx) -> Sequence[Backlog]:
+        began = time.monotonic()
+        if began >= self._until:
+            self._found = due.backlog(tx)
+            now = time.monotonic()
+            self._until = now + due.KEPT_TIMES * (now - began)
+        return self._found
+
+
+def look(tx: Tx, span: Span, backlog: Callable[[Tx], Sequence[Backlog]] = due.backlog) -> Figures:
     """Read the figures of the time, and the present ones."""
     step = step_of(span)
     problem = ""
@@ -58,7 +75,7 @@ def look(tx: Tx, span: Span) -> Figures:
         problem = str(error) or "the history is not up to date yet"
         done, parts = {}, []
     waiting: dict[str, list[Backlog]] = {}
-    for one in due.backlog(tx):
+    for one in backlog(tx):
         waiting.setdefault(one.handler, []).append(one)
     paused = {pause.handler for pause in concurrency.pauses(tx)}
     running = workers.running_by_handler(tx)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +24,7 @@ BARS = "▁▂▃▄▅▆▇█"
 MEGABYTE = 1_000_000
 SHOWN = ("p50", "p95")
 COUNTED = ("enqueued", "succeeded", "failed", "retried")
+BETWEEN = 2  # characters between two columns
 NARROW = 110  # characters; a narrower screen has fewer columns
 SHARE_OF_HANDLERS = 0.6  # of the lines that a screen has for tables
 OTHER_LINES = 7  # of a screen below its head: headings, blanks, the numbers of rows that are left out, the hint
@@ -41,7 +44,7 @@ def screen(figures: Figures, console: Console, *, problem: str) -> Group:
     return Group(
         head,
         Text(),
-        _handlers(figures, lines - processes, narrow=width < NARROW),
+        _handlers(figures, lines - processes, width=width),
         Text(),
         _workers(figures.workers, processes),
         Text(f"{plain(problem)}; trying again", style="red") if problem else Text("q ends", style="bright_black"),
@@ -100,16 +103,17 @@ def _bars(values: Sequence[int]) -> str:
     return "".join(BARS[-(-n * len(BARS) // most) - 1] if n else " " for n in values)
 
 
-def _handlers(figures: Figures, most: int | None = None, *, narrow: bool = False) -> Table:
+def _handlers(figures: Figures, most: int | None = None, *, width: int = sys.maxsize) -> Table:
     """Return a table of the handlers, those with the most jobs first."""
+    narrow = width < NARROW
     counted, shown = (("enqueued", "failed"), ("p95",)) if narrow else (COUNTED, SHOWN)
     times = (f"{name} {of}" for name in ("wait", "run") for of in shown)
     made = headed(("handler",), ("waiting", "oldest", *counted, *times))
     made.add_column("")
     found = sorted(figures.handlers, key=lambda one: (-one.depth - one.blocked, -one.counts["started"], one.handler))
     for one in found[:most]:
-        made.add_row(*_handler_cells(one, figures.span.end, counted, shown))
-    return _with_rest(made, len(found), most)
+        made.add_row(*_handler_cells(one, figures.span.end, counted, shown), _state(one, narrow=narrow))
+    return _fitted(_with_rest(made, len(found), most), width)
 
 
 def _handler_cells(one: HandlerFigures, now: int, counted: Sequence[str], shown: Sequence[str]) -> Iterable[Text]:
@@ -122,8 +126,21 @@ def _handler_cells(one: HandlerFigures, now: int, counted: Sequence[str], shown:
     for times in (one.sums.waits, one.sums.runs):
         found = sketch.percentiles(times)
         yield from (Text(took(found[name])) for name in shown)
+
+
+def _state(one: HandlerFigures, *, narrow: bool) -> Text:
     state = [*(["paused"] if one.is_paused else []), *([f"{one.blocked:,} blocked"] if one.blocked else [])]
-    yield Text(", ".join(state), style="yellow")
+    return Text(", ".join(state[:1] if narrow else state), style="yellow")
+
+
+def _fitted(made: Table, width: int) -> Table:
+    """Leave the figures whole: the first column and the last are cut to the rest of the width."""
+    first, *between, last = made.columns
+    lengths = {id(one): max(cell_len(str(cell)) for cell in (one.header, *one.cells)) for one in made.columns}
+    rest = width - sum(lengths[id(one)] for one in between) - BETWEEN * (len(made.columns) - 1)
+    last.max_width = max(min(lengths[id(last)], rest // 2), 1)
+    first.max_width = max(rest - last.max_width, 1)
+    return made
 
 
 def _workers(found: Sequence[tuple[Worker, Mapping[str, int]]], most: int | None = None) -> Table:

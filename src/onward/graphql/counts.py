@@ -23,7 +23,8 @@ class Counts:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._anonymous: tuple[float, asyncio.Task[int]] | None = None
-        self._backlog: tuple[float, asyncio.Task[list[Backlog]]] | None = None
+        self._backlog: asyncio.Task[list[Backlog]] | None = None
+        self._backlog_until = 0.0
         self._kept: OrderedDict[Visible, tuple[float, asyncio.Task[Mapping[JobStatus, int]]]] = OrderedDict()
 
     async def of(self, visible: Visible) -> Mapping[JobStatus, int]:
@@ -50,11 +51,22 @@ class Counts:
         return await asyncio.shield(self._anonymous[1])
 
     async def backlog(self) -> Sequence[Backlog]:
-        """Return the queued jobs of each handler, of all viewers. Raises Unavailable."""
-        kept, now = self._backlog, time.monotonic()
-        if kept is None or (kept[1].done() and now - kept[0] > MAX_AGE_S):
-            kept = self._backlog = now, asyncio.create_task(self._database.read(due.backlog))
-        return await asyncio.shield(kept[1])
+        """Return the queued jobs of each handler, of all viewers: the older, the longer they take to count.
+
+        Raises Unavailable.
+        """
+        now = time.monotonic()
+        if self._backlog is None or (self._backlog.done() and now > self._backlog_until):
+            self._backlog_until = now + MAX_AGE_S
+            self._backlog = asyncio.create_task(self._read_backlog())
+        return await asyncio.shield(self._backlog)
+
+    async def _read_backlog(self) -> list[Backlog]:
+        began = time.monotonic()
+        found = await self._database.read(due.backlog)
+        now = time.monotonic()
+        self._backlog_until = max(self._backlog_until, now + due.KEPT_TIMES * (now - began))
+        return found
 
     async def _read(self, visible: Visible) -> Mapping[JobStatus, int]:
         return await self._database.read(lambda tx: ledger.counts(tx, visible=visible))

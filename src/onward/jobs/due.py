@@ -235,6 +235,9 @@ def waiting_by_handler(tx: Tx, *, backend: str) -> dict[str, tuple[int, int]]:
     return {handler: (n, max(tx.now - oldest, 0)) for handler, n, oldest in rows}
 
 
+KEPT_TIMES = 20  # a backlog is counted again after so many times as long as it took: at most 5 % of a connection's time
+
+
 class Backlog(NamedTuple):
     """The queued jobs of a handler at a destination: those that wait for a free worker, and the blocked ones.
 

@@ -1,8 +1,12 @@
 """The waiting jobs of each handler, and the limits, for admins."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from onward.graphql import counts
 from tests.integration.graphql.conftest import running, settings_in, until
 from tests.integration.graphql.test_pauses import HANDLER, PAUSE, PROCESS
 from tests.integration.graphql.test_viewers import ask, behind_tokens, header, process
@@ -28,6 +32,24 @@ async def test_waiting_jobs_are_counted_by_handler(tmp_path: Path) -> None:
         assert found.pop("oldestAt") == job["createdAt"]
         expected = {"handler": HANDLER, "backend": "background", "queue": "slow"}
         assert found == expected | {"depth": 1, "blocked": 0}
+
+
+async def test_a_backlog_that_takes_long_to_count_is_counted_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The count takes at most a twentieth of the time, however many jobs are queued and whoever asks how often."""
+    now, counted = [100.0], []
+
+    class Slow:
+        async def read(self, _function: Any) -> list[Any]:
+            counted.append(now[0])
+            now[0] += 2
+            return []
+
+    monkeypatch.setattr(counts, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    kept = counts.Counts(Slow())  # type: ignore[arg-type]
+    while now[0] < 180:
+        await kept.backlog()
+        now[0] += 1
+    assert counted == [100.0, 143.0]
 
 
 async def test_jobs_that_a_pause_holds_back_are_counted_apart(tmp_path: Path, ledger_url: str) -> None:

@@ -152,7 +152,8 @@ class System:
     )
     waiting: list[HandlerQueue] = strawberry.field(
         resolver=waiting,
-        description="The waiting jobs of each handler that has any, by its name; may be a second old. For admins.",
+        description="The waiting jobs of each handler that has any, by its name. May be a second old; where many"
+        " are queued, 20 times as old as they take to count. For admins.",
     )
     limits: list[HandlerLimit] = strawberry.field(
         resolver=limits, description="The limits of all handlers that have one, by the handler's name. For admins."
