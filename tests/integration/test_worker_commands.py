@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,13 @@ def test_jobs_are_chosen_by_owner_time_and_error_code(
     assert run("cancel", "--owner", "ann") == (0, "1 job is cancelled, or asked to stop\n")
     assert listed("--status", "CANCELLED") == [mine.id]
     assert run("cancel", mine.id, "--owner", "ann")[0] == 2
+    for name in ("", "ended-", "run-"):
+        code, said = run("list", f"--{name}from", "1h", f"--{name}to", "2h")
+        assert (code, f"--{name}from must be earlier than --{name}to (got 1h and 2h)" in said) == (2, True), said
+    at = int(datetime(2130, 12, 24, tzinfo=UTC).timestamp()) * 1_000_000
+    with terminal.writer_of(settings) as writer:
+        scheduled = writer.run_sync(lambda tx: accept(tx, run_at=at))
+    december = ("--run-from", "2130-12-01T00:00:00Z", "--run-to", "2131-01-01T00:00:00Z")
+    assert listed(*december) == listed("--run-from", "2130-12-24T00:00:00Z") == [scheduled.id]
+    assert listed("--run-to", "2130-12-24T00:00:00Z") == []
+    assert run("cancel", *december) == (0, "1 job is cancelled, or asked to stop\n")

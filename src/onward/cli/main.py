@@ -58,8 +58,15 @@ CreatedFrom = Annotated[
 CreatedTo = Annotated[str | None, typer.Option("--to", help="Only jobs created before then.")]
 EndedFrom = Annotated[str | None, typer.Option("--ended-from", help="Only jobs that ended since then.")]
 EndedTo = Annotated[str | None, typer.Option("--ended-to", help="Only jobs that ended before then.")]
+RunFrom = Annotated[
+    str | None, typer.Option("--run-from", help="Only SCHEDULED jobs whose requested start is then or later.")
+]
+RunTo = Annotated[
+    str | None, typer.Option("--run-to", help="Only SCHEDULED jobs whose requested start is before then.")
+]
 ErrorMessage = Annotated[
-    str | None, typer.Option("--message", help="Only jobs with this message, as `onward stats --failures` shows it.")
+    str | None,
+    typer.Option("--message", help="Only jobs with this message, whole, as `onward stats --failures` shows it."),
 ]
 OfBatch = Annotated[str | None, typer.Option("--batch", help="Only children of this batch.")]
 
@@ -275,13 +282,15 @@ def jobs_list(
     to: CreatedTo = None,
     ended_from: EndedFrom = None,
     ended_to: EndedTo = None,
+    run_from: RunFrom = None,
+    run_to: RunTo = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List the newest jobs."""
     with _commands("terminal") as (terminal, settings):
-        created, ended = (from_, to), (ended_from, ended_to)
-        wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended)
+        created, ended, run = (from_, to), (ended_from, ended_to), (run_from, run_to)
+        wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended, run=run)
         raise typer.Exit(terminal.list_jobs(settings, wanted, limit, as_json=as_json))
 
 
@@ -325,6 +334,8 @@ def jobs_retry(
     to: CreatedTo = None,
     ended_from: EndedFrom = None,
     ended_to: EndedTo = None,
+    run_from: RunFrom = None,
+    run_to: RunTo = None,
     limit: Annotated[
         int, typer.Option(min=1, max=1_000_000_000, help="How many at most, if chosen by options.")
     ] = 1_000,
@@ -335,9 +346,9 @@ def jobs_retry(
 ) -> None:
     """Run jobs again: the named ones, or all that match the options."""
     with _commands("terminal") as (terminal, settings):
-        created, ended = (from_, to), (ended_from, ended_to)
-        wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended)
-        chosen = any((status, handler, owner, code, message, batch, *created, *ended))
+        created, ended, run = (from_, to), (ended_from, ended_to), (run_from, run_to)
+        wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended, run=run)
+        chosen = any((status, handler, owner, code, message, batch, *created, *ended, *run))
         if bool(jobs) == chosen or (chosen and (from_start or as_json)):
             _fail("name jobs, or choose them by options such as --handler (--from-start and --json go with names only)")
         if jobs:
@@ -360,6 +371,8 @@ def jobs_cancel(
     to: CreatedTo = None,
     ended_from: EndedFrom = None,
     ended_to: EndedTo = None,
+    run_from: RunFrom = None,
+    run_to: RunTo = None,
     limit: Annotated[
         int, typer.Option(min=1, max=1_000_000_000, help="How many at most, if chosen by options.")
     ] = 1_000,
@@ -368,9 +381,9 @@ def jobs_cancel(
 ) -> None:
     """Cancel jobs: the named ones, or all that match the options. A running one ends at its next check."""
     with _commands("terminal") as (terminal, settings):
-        created, ended = (from_, to), (ended_from, ended_to)
-        wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended)
-        chosen = any((status, handler, owner, code, message, batch, *created, *ended))
+        created, ended, run = (from_, to), (ended_from, ended_to), (run_from, run_to)
+        wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended, run=run)
+        chosen = any((status, handler, owner, code, message, batch, *created, *ended, *run))
         if bool(jobs) == chosen or (chosen and as_json):
             _fail("name jobs, or choose them by options such as --handler (--json goes with names only)")
         if jobs:
@@ -791,20 +804,18 @@ def _filter(  # noqa: PLR0917 - private
     *,
     created: tuple[str | None, str | None],
     ended: tuple[str | None, str | None],
+    run: tuple[str | None, str | None],
 ) -> "JobFilter":
     import time
 
-    from onward.cli.times import time_of
+    from onward.cli.times import span_of
     from onward.jobs.model import JobFilter
 
     now = time.time_ns() // 1000
-
-    def span(begin: str | None, end: str | None) -> tuple[int | None, int | None]:
-        return None if begin is None else time_of(begin, now) - 1, None if end is None else time_of(end, now)
-
     try:
-        created_after, created_before = span(*created)
-        finished_after, finished_before = span(*ended)
+        created_after, created_before = span_of("", *created, now)
+        finished_after, finished_before = span_of("ended-", *ended, now)
+        run_after, run_before = span_of("run-", *run, now)
     except ValueError as error:
         _fail(str(error))
     return JobFilter(
@@ -818,6 +829,8 @@ def _filter(  # noqa: PLR0917 - private
         finished_after=finished_after,
         finished_before=finished_before,
         batch=batch,
+        run_after=run_after,
+        run_before=run_before,
     )
 
 

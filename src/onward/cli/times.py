@@ -13,6 +13,19 @@ AGE = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
 UNITS_US = {"m": MINUTE_US, "h": HOUR_US, "d": DAY_US}
 
 
+def span_of(options: str, begin: str | None, end: str | None, now: int) -> tuple[int | None, int | None]:
+    """Return the bounds, both exclusive, of a time from `begin` on to before `end`.
+
+    `options` is the first part of the names of the two options. Raises ValueError.
+    """
+    first, last = (None if text is None else time_of(text, now) for text in (begin, end))
+    if first is not None and last is not None and first > last:
+        raise ValueError(
+            f"--{options}from must be earlier than --{options}to (got {plain(begin or '')} and {plain(end or '')})"
+        )
+    return None if first is None else first - 1, last
+
+
 def time_of(text: str, now: int) -> int:
     """Return a time in microseconds: one with its zone, or an age. Raises ValueError."""
     if (age := AGE.fullmatch(text)) is not None:

@@ -33,8 +33,9 @@ class Bulk(ABC):
     visible: Visible
     left: int
     pause: float = 0.25
+    beyond: str = ""  # only jobs whose ids come after it; later, the job that was looked at last
     is_full: bool = False  # the viewer's limit left some out
-    _beyond: str = ""
+    is_over: bool = False  # every job that matches was looked at
     _commits: ShortCommits = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,8 +45,9 @@ class Bulk(ABC):
         """Change the next batch, and return its jobs; after the last one `left` is 0. Raises Unavailable."""
         most = min(self.left, self._commits.limit)
         ids, changed, self.is_full = await self._commits.run(self._change)
-        self.left = self.left - len(ids) if len(ids) == most or self.is_full else 0
-        self._beyond = ids[-1] if ids else ""
+        self.is_over = len(ids) < most and not self.is_full
+        self.left = 0 if self.is_over else self.left - len(ids)
+        self.beyond = ids[-1] if ids else self.beyond
         if self.left > 0 and not self.is_full:
             await self._commits.rest()
         return changed
@@ -66,7 +68,7 @@ class BulkRetry(Bulk):
         most, capacity = min(self.left, limit), max(self.capacity(tx), 0)
         # One more than the capacity, which shows whether the capacity or the jobs have ended.
         ids = commands.retryable(
-            tx, filter=self.wanted, limit=min(most, capacity + 1), visible=self.visible, beyond=self._beyond
+            tx, filter=self.wanted, limit=min(most, capacity + 1), visible=self.visible, beyond=self.beyond
         )
         is_full = len(ids) > capacity
         ids = ids[:capacity]
@@ -81,5 +83,5 @@ class BulkCancel(Bulk):
 
     def _change(self, tx: Tx, limit: int) -> tuple[list[str], list[Job], bool]:
         most = min(self.left, limit)
-        ids = commands.cancellable(tx, filter=self.wanted, limit=most, visible=self.visible, beyond=self._beyond)
+        ids = commands.cancellable(tx, filter=self.wanted, limit=most, visible=self.visible, beyond=self.beyond)
         return ids, commands.cancel_each(tx, ids, reason=self.reason, visible=self.visible), False

@@ -200,7 +200,8 @@ class JobFilter:
     """A filter of jobs; an empty one matches all. Handler names may hold `*`; both times are exclusive.
 
     With error codes or a message it matches only jobs that ended with such an error, or that wait for the next attempt
-    after it; with a time of the end, only those that are over. The message is `error_text.one_line` of theirs.
+    after it; with a time of the end, only those that are over; with a time of the start, only those that are SCHEDULED.
+    The message is `error_text.one_line` of theirs.
     """
 
     status: tuple[JobStatus, ...] = ()
@@ -213,19 +214,30 @@ class JobFilter:
     finished_after: int | None = None
     finished_before: int | None = None
     batch: str | None = None
+    run_after: int | None = None
+    run_before: int | None = None
+
+    @property
+    def by_end(self) -> bool:
+        return self.finished_after is not None or self.finished_before is not None
+
+    @property
+    def by_start(self) -> bool:
+        return self.run_after is not None or self.run_before is not None
 
     @property
     def statuses(self) -> tuple[JobStatus, ...] | None:
         """The statuses of jobs that can match; None for any."""
         by_error = bool(self.error_code) or self.error_message is not None
-        by_end = self.finished_after is not None or self.finished_before is not None
-        if not by_error and not by_end:
+        if not by_error and not self.by_end and not self.by_start:
             return self.status or None
         possible = set(self.status or JobStatus)
         if by_error:
             possible &= ENDED_BY_ERROR
-        if by_end:
+        if self.by_end:
             possible &= TERMINAL
+        if self.by_start:
+            possible &= {JobStatus.SCHEDULED}
         return tuple(sorted(possible))
 
     def matches(self, job: Job) -> bool:
@@ -238,6 +250,8 @@ class JobFilter:
             )
             and (self.finished_after is None or (job.finished_at or 0) > self.finished_after)
             and (self.finished_before is None or (job.finished_at or 0) < self.finished_before)
+            and (self.run_after is None or job.due_at > self.run_after)  # of a SCHEDULED job it is `run_at`
+            and (self.run_before is None or job.due_at < self.run_before)
             and self.allows(job)
         )
 

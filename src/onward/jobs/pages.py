@@ -14,11 +14,13 @@ import sqlalchemy as sa
 from onward.jobs import error_text, ledger, row
 from onward.jobs.model import Job, JobFilter, Visible
 from onward.jobs.states import JobStatus
-from onward.storage.tables import BY_BATCH, BY_OWNER, BY_PARENT, jobs
+from onward.storage.tables import BY_BATCH, BY_END, BY_OWNER, BY_PARENT, BY_TIME, jobs, later
 from onward.storage.transaction import Tx
 
 _TEXTS = tuple(row.COLUMNS.index(name) for name in sorted(row.LARGE))
 WEIGHED_FROM = 10  # rows; the largest row has some megabytes
+NARROW = 10_000  # rows of a time that are read by its index; those of more are found sooner in the order of their ids
+END_OF_TIME = 2**62
 CLOCK_SLACK_US = 3_600_000_000  # a clock may have been set back, and a job that a handler dispatches is a little older
 
 # Unlike `sa.false()` it leaves the other conditions in the statement, without which SQLite refuses the named index.
@@ -70,9 +72,10 @@ def page(
         conditions.append(jobs.c.id < after)
     if before is not None:
         conditions.append(jobs.c.id > before)
-    order = jobs.c.id.asc() if backwards else jobs.c.id.desc()
+    index = _index(tx, visible, filter, parent)
     if most is not None and limit > WEIGHED_FROM:
-        wanted = _select([jobs.c.id, _size(without)], visible, filter, conditions, order, limit + 1, parent)
+        sized = [jobs.c.id, _size(without)]
+        wanted = _select(sized, visible, filter, conditions, limit + 1, index, oldest_first=backwards)
         sizes = tx.execute_once(wanted)
         if sum(size for _, size in sizes[:limit]) > most.bytes:
             raise PageTooLarge
@@ -82,7 +85,8 @@ def page(
         )  # without those that were pruned meanwhile
     else:
         columns = row.columns_without(without)
-        rows = tx.execute_once(_select(columns, visible, filter, conditions, order, limit + 1, parent))
+        wanted = _select(columns, visible, filter, conditions, limit + 1, index, oldest_first=backwards)
+        rows = tx.execute_once(wanted)
         more, rows = len(rows) > limit, rows[:limit]
     if most is not None:
         _charge_allowance(rows, most)
@@ -123,13 +127,14 @@ def json_values(text: Any) -> int:
 def ids(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int, beyond: str = "") -> list[str]:
     """Return the ids of the oldest `limit` jobs that match, oldest first, greater than `beyond`."""
     conditions = [jobs.c.id > beyond] if beyond else []
-    found = tx.execute_once(_select([jobs.c.id], visible, filter, conditions, jobs.c.id.asc(), limit))
+    index = _index(tx, visible, filter)
+    found = tx.execute_once(_select([jobs.c.id], visible, filter, conditions, limit, index, oldest_first=True))
     return [job_id for (job_id,) in found]
 
 
 def count(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int) -> int:
     """Return the number of jobs that match, counted up to `limit`."""
-    few = _select([jobs.c.id], visible, filter, [], jobs.c.id.desc(), limit).subquery()
+    few = _select([jobs.c.id], visible, filter, [], limit, _index(tx, visible, filter)).subquery()
     ((n,),) = tx.execute_once(sa.select(sa.func.count()).select_from(few))
     return int(n)
 
@@ -139,7 +144,8 @@ def versions(
 ) -> dict[str, int]:
     """Return the versions of the newest `limit` jobs that match, oldest first; only ids `among` these are looked at."""
     conditions = [] if among is None else [jobs.c.id.in_(sorted(among))]
-    found = tx.execute_once(_select([jobs.c.id, jobs.c.version], visible, filter, conditions, jobs.c.id.desc(), limit))
+    index = _index(tx, visible, filter) if among is None else None
+    found = tx.execute_once(_select([jobs.c.id, jobs.c.version], visible, filter, conditions, limit, index))
     return dict(reversed(found))
 
 
@@ -155,40 +161,73 @@ def _select(  # noqa: PLR0917 - private
     visible: Visible,
     filter: JobFilter,
     conditions: list[Any],
-    order: Any,
     limit: int,
-    parent: str | None = None,
+    index: str | None,
+    *,
+    oldest_first: bool = False,
 ) -> Any:
+    """Select the first `limit` jobs that match; `index` is of `_index`."""
     conditions = [*_conditions(visible, filter), *conditions]
     statuses = filter.statuses
     if statuses is None:
-        statuses = tuple(JobStatus) if parent is not None else ()
+        statuses = tuple(JobStatus) if index == BY_PARENT else ()
     elif not statuses:
         return sa.select(*columns).where(sa.false())
+
+    def first(of: Any, column: Any) -> Any:
+        return of.order_by(column.asc() if oldest_first else column.desc()).limit(limit)
+
+    if index in _UNORDERED:
+        if statuses:
+            # No index by time has the words of this condition, and no index of statuses is used for them.
+            status = jobs.c.status if index == BY_BATCH else jobs.c.status.concat("")
+            conditions.append(status.in_([status.value for status in statuses]))
+        # Apart from the order, for which PostgreSQL would rather read all jobs by their ids.
+        some = _hinted(sa.select(jobs.c.id).where(*conditions), index).cte("some").prefix_with("MATERIALIZED")
+        few = first(sa.select(some.c.id), some.c.id)
+        return first(sa.select(*columns).where(jobs.c.id.in_(few)), jobs.c.id)
     if len(statuses) > 1:
         # Each status by its own index, then merged: otherwise the whole table is read for a rare one.
         parts = [
-            _hinted(sa.select(jobs.c.id).where(*conditions, jobs.c.status == status.value), visible, filter, parent)
-            .order_by(order)
-            .limit(limit)
-            .subquery()
+            first(
+                _hinted(sa.select(jobs.c.id).where(*conditions, jobs.c.status == status.value), index), jobs.c.id
+            ).subquery()
             for status in dict.fromkeys(statuses)
         ]
         wanted = sa.union_all(*(sa.select(part.c.id) for part in parts)).subquery()
-        return sa.select(*columns).where(jobs.c.id.in_(sa.select(wanted.c.id))).order_by(order).limit(limit)
+        return first(sa.select(*columns).where(jobs.c.id.in_(sa.select(wanted.c.id))), jobs.c.id)
     if statuses:
         conditions = [*conditions, jobs.c.status == statuses[0].value]
-    return _hinted(sa.select(*columns).where(*conditions), visible, filter, parent).order_by(order).limit(limit)
+    return first(_hinted(sa.select(*columns).where(*conditions), index), jobs.c.id)
 
 
-def _hinted(select: sa.Select[Any], visible: Visible, filter: JobFilter, parent: str | None) -> sa.Select[Any]:
-    # Left to itself SQLite reads the jobs of all owners in a status for the few of one owner, parent or batch.
+_UNORDERED = (BY_BATCH, BY_END, BY_TIME)  # indexes whose rows are to be ordered by id
+
+
+def _index(tx: Tx, visible: Visible, filter: JobFilter, parent: str | None = None) -> str | None:
+    """Return the index that finds the jobs; None for that of statuses or ids.
+
+    Left to itself SQLite reads the jobs of all owners in a status for the few of one owner, parent, batch or time.
+    """
     if parent is not None:
-        return select.with_hint(jobs, BY_PARENT, "sqlite")
+        return BY_PARENT
     if filter.batch is not None:
-        return select.with_hint(jobs, BY_BATCH, "sqlite")
-    owner = filter.owner if visible.everything else visible.owner
-    return select if owner is None else select.with_hint(jobs, BY_OWNER, "sqlite")
+        return BY_BATCH
+    if (filter.owner if visible.everything else visible.owner) is not None:
+        return BY_OWNER
+    if filter.by_start and _is_narrow(tx, BY_TIME, _starts(filter)):
+        return BY_TIME
+    return BY_END if filter.finished_after is not None and _is_narrow(tx, BY_END, _ends(filter)) else None
+
+
+def _is_narrow(tx: Tx, index: str, within: list[Any]) -> bool:
+    some = _hinted(sa.select(jobs.c.id).where(*within), index).limit(NARROW).subquery()
+    ((n,),) = tx.execute_once(sa.select(sa.func.count()).select_from(some))
+    return int(n) < NARROW
+
+
+def _hinted(select: sa.Select[Any], index: str | None) -> sa.Select[Any]:
+    return select if index is None else select.with_hint(jobs, index, "sqlite")
 
 
 def _conditions(visible: Visible, filter: JobFilter) -> list[Any]:
@@ -215,12 +254,27 @@ def _times(filter: JobFilter) -> list[Any]:
         found += [jobs.c.created_at > filter.created_after, jobs.c.id >= _bound(filter.created_after - CLOCK_SLACK_US)]
     if filter.created_before is not None:
         found += [jobs.c.created_at < filter.created_before, jobs.c.id < _bound(filter.created_before + CLOCK_SLACK_US)]
-    if filter.finished_after is not None:
-        found.append(jobs.c.finished_at > filter.finished_after)
     if filter.finished_before is not None:
-        found.append(jobs.c.finished_at < filter.finished_before)
         found.append(jobs.c.id < _bound(filter.finished_before + CLOCK_SLACK_US))
-    return found
+    return found + _ends(filter) + _starts(filter)
+
+
+# With both ends: PostgreSQL without statistics takes a third of all rows to be beyond one bound, and reads them all.
+def _ends(filter: JobFilter) -> list[Any]:
+    if not filter.by_end:
+        return []
+    begin, end = filter.finished_after, filter.finished_before
+    return [jobs.c.finished_at > _or(begin, -1), jobs.c.finished_at < _or(end, END_OF_TIME)]
+
+
+def _starts(filter: JobFilter) -> list[Any]:
+    if not filter.by_start:
+        return []
+    return [later, jobs.c.due_at > _or(filter.run_after, -1), jobs.c.due_at < _or(filter.run_before, END_OF_TIME)]
+
+
+def _or(time: int | None, otherwise: int) -> int:
+    return otherwise if time is None else time
 
 
 def named_like(column: sa.ColumnElement[str], names: Sequence[str]) -> sa.ColumnElement[bool]:

@@ -249,6 +249,68 @@ async def test_a_bulk_retry_is_many_short_transactions(api: Api, monkeypatch: py
     assert batches == [jobs[:2], jobs[2:4], jobs[4:]]
 
 
+async def test_a_bulk_retry_in_pieces_looks_at_each_job_once(api: Api) -> None:
+    """The jobs of the piece before have failed again by then."""
+    since = datetime.now(UTC).isoformat()
+    await api.ends((await api.mutate("processItem", item="x"))["job"]["id"])
+    jobs = [(await api.mutate("processItem", item="a\x07b"))["job"]["id"] for _ in range(5)]
+    for job in jobs:
+        await api.ends(job)
+    wanted = {"status": ["FAILED"], "handler": ["steps.*"], "createdAfter": since}
+    counts, after = [], None
+    while True:
+        payload = await api.mutate("retryJobs", "count endCursor", filter=wanted, limit=2, after=after)
+        counts.append(payload["count"])
+        for job in jobs:
+            await api.ends(job)
+        if (after := payload["endCursor"]) is None:
+            break
+    assert counts == [2, 2, 1]
+    assert codes(await api.mutate("retryJobs", "count", filter=wanted, after="nowhere")) == [("INVALID", ["after"])]
+
+
+async def test_a_bulk_cancel_goes_on_behind_jobs_that_are_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All jobs of the first piece are over by the time that it changes them."""
+    far, before = ((datetime.now(UTC) + timedelta(days=days)).isoformat() for days in (80, 70))
+    jobs = [(await api.mutate("processItem", item="x", runAt=far))["job"]["id"] for _ in range(4)]
+    cancel_each = commands.cancel_each
+
+    def late(tx: Tx, ids: Sequence[str], **further: Any) -> list[Job]:
+        return cancel_each(tx, [one for one in ids if one not in jobs[:2]], **further)
+
+    monkeypatch.setattr(commands, "cancel_each", late)
+    wanted = {"runAfter": before}
+    refused = await api.mutate("cancelJobs", "count endCursor", filter=wanted, limit=2)
+    assert refused["count"] == 0
+    rest = await api.mutate("cancelJobs", "count endCursor", filter=wanted, after=refused["endCursor"])
+    assert rest == {"count": 2, "endCursor": None, "errors": []}
+    monkeypatch.undo()
+    assert (await api.mutate("cancelJobs", "count", filter=wanted))["count"] == 2
+
+
+async def test_scheduled_jobs_are_cancelled_by_the_time_of_their_start(api: Api) -> None:
+    now = datetime.now(UTC)
+    times = [(now + timedelta(days=days)).isoformat() for days in (10, 20, 30)]
+    jobs = [(await api.mutate("processItem", item="x", runAt=time))["job"]["id"] for time in times]
+    within = {"runAfter": (now + timedelta(days=15)).isoformat(), "runBefore": (now + timedelta(days=25)).isoformat()}
+    assert (await api.data("query($f: JobFilter!) { jobCount(filter: $f) }", f=within))["jobCount"] == 1
+    assert (await api.mutate("cancelJobs", "count", filter=within))["count"] == 1
+    assert await api.ends(jobs[1]) == "CANCELLED"
+    assert (await api.mutate("cancelJobs", "count", filter={"runAfter": times[0]}))["count"] == 1
+    assert await api.ends(jobs[2]) == "CANCELLED"
+    assert (await api.mutate("cancelJobs", "count", filter={"runAfter": (now + timedelta(days=9)).isoformat()}))[
+        "count"
+    ] == 1
+
+
+@pytest.mark.parametrize("what", ["created", "finished", "run"])
+async def test_a_time_that_ends_before_it_begins_is_refused(api: Api, what: str) -> None:
+    later, sooner = "2030-02-01T00:00:00Z", "2030-01-01T00:00:00Z"
+    payload = await api.mutate("cancelJobs", "count", filter={f"{what}After": later, f"{what}Before": sooner})
+    assert codes(payload) == [("INVALID", ["filter"])]
+    assert f"`{what}After` must be earlier than `{what}Before`" in payload["errors"][0]["message"]
+
+
 async def test_a_bulk_retry_that_takes_too_long_counts_what_it_did(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     since = datetime.now(UTC).isoformat()
     monkeypatch.setattr(retry_jobs, "BULK_TIMEOUT_S", -1.0)

@@ -78,6 +78,8 @@ def filters(filled: list[Job], chance: random.Random) -> JobFilter:
         error_message=chance.choice([None, None, None, *map(one_line, MESSAGES)]),
         finished_after=chance.choice([None, None, None, *ends]),
         finished_before=chance.choice([None, None, None, *ends]),
+        run_after=chance.choice([None] * 50 + [job.due_at for job in filled]),
+        run_before=chance.choice([None] * 50 + [job.due_at for job in filled]),
         batch=chance.choice([None, None, "batch_1", "batch_3"]),
     )
 
@@ -92,8 +94,11 @@ def model(filled: list[Job], visible: Visible, wanted: JobFilter, **place: Any) 
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_page_equals_that_of_the_model(writer: Writer, filled: list[Job], seed: int) -> None:
-    """The comparison covers both directions, any cursor, any filter and any viewer."""
+def test_a_page_equals_that_of_the_model(
+    writer: Writer, filled: list[Job], monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """The comparison covers both directions, any cursor, any filter and any viewer, and jobs found by either index."""
+    monkeypatch.setattr(pages, "NARROW", (20, pages.NARROW)[seed % 2])
     chance = random.Random(seed)
     for _ in range(40):
         visible = chance.choice([ALL, Visible("ann"), Visible("bob"), Visible("nobody"), Visible()])

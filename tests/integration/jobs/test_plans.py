@@ -169,6 +169,63 @@ def test_an_owner_s_page_reads_no_jobs_of_others(writer: Writer, status: tuple[J
     assert not any("jobs_by_status" in line for line in seen), seen
 
 
+def read_pages(writer: Writer, filter: JobFilter, explained: Callable[[str, dict[str, Any]], None]) -> None:
+    """Read a page, the oldest ids and the count of a filter; `explained` gets each of their statements."""
+
+    def read(tx: Tx) -> None:
+        execute = tx.execute_once
+
+        def spied(statement: Any) -> list[Any]:
+            explained(*writer.database.driver.rendered(statement))
+            return execute(statement)
+
+        tx.execute_once = spied  # type: ignore[method-assign]
+        pages.page(tx, visible=EVERYTHING, filter=filter, first=50)
+        pages.ids(tx, visible=EVERYTHING, filter=filter, limit=200)
+        pages.count(tx, visible=EVERYTHING, filter=filter, limit=10_000)
+
+    writer.database.read_sync(read)
+
+
+FILTERS = {  # with the index that finds their jobs
+    "jobs_finished": JobFilter((S.FAILED, S.CANCELLED), finished_after=2**50),
+    "jobs_later": JobFilter(run_after=2**51, run_before=2**51 + 3),
+    "jobs_in_batch": JobFilter((S.FAILED,), batch="batch_1"),
+}
+
+
+@pytest.mark.parametrize("index", FILTERS)
+def test_a_filter_by_time_or_batch_reads_the_jobs_of_its_index(writer: Writer, index: str) -> None:
+    seen: list[str] = []
+    read_pages(writer, FILTERS[index], lambda *given: seen.extend(plan(writer, *given)))
+    assert (
+        sum(
+            f"USING INDEX {index} (" in line or f"USING COVERING INDEX {index} (" in line
+            for line in (line.replace("onward_", "") for line in seen)
+        )
+        >= 3
+    ), seen
+    assert not any("jobs_by_status" in line or "SCAN jobs" in line for line in seen), seen
+
+
+@pytest.mark.parametrize("index", FILTERS)
+def test_a_filter_by_time_or_batch_reads_few_rows_on_postgresql(postgres_ledger: str, index: str) -> None:
+    """Nothing has counted the rows of the table yet, most of which are other jobs of the same states."""
+    with ledgers.writing(postgres_ledger) as writer, _connected(writer) as execute:
+        execute("ALTER TABLE _ledger.jobs SET (autovacuum_enabled = false)")
+        template = writer.run_sync(ledgers.accept).id
+        for state in ("failed", "far", "child"):
+            _fill(execute, template, state)
+        read = []
+
+        def explained(text: str, params: dict[str, Any]) -> None:
+            ((found,),) = execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", params)
+            read.append(_rows_read(found[0]["Plan"]))
+
+        read_pages(writer, FILTERS[index], explained)
+    assert max(read) < 200, read
+
+
 BACKLOG = 2_000  # jobs in each state
 STATES = {
     "ready": {"status": "'QUEUED'"},
@@ -180,6 +237,11 @@ STATES = {
     "later": {"status": "'SCHEDULED'", "due_at": "2000000000000000 + n"},
     "waiting": {"status": "'WAITING'", "due_at": "2000000000000000 + n"},
     "over": {"status": "'SUCCEEDED'", "finished_at": "n"},
+}
+OTHERS = {
+    "failed": {"status": "'FAILED'", "finished_at": f"CASE n WHEN {BACKLOG} THEN {2**50 + 1} ELSE n END"},
+    "far": {"status": "'SCHEDULED'", "due_at": f"{2**51 - 1_000} + n"},
+    "child": {"status": "'FAILED'", "finished_at": "n", "batch": "'batch_' || n / 10"},
 }
 FREQUENT = {
     "claim": claims._claim,
@@ -331,7 +393,7 @@ def _connected(writer: Writer) -> Iterator[Callable[..., list[Any]]]:
 def _fill(execute: Callable[..., list[Any]], template: str, state: str) -> list[str]:
     """Insert jobs in that state, and return their ids."""
     ids = f"'job_{state.replace(' ', '_')}_' || lpad(n::text, 8, '0') || '_' || (SELECT count(*) FROM _ledger.jobs)"
-    own = {"id": ids, "changed": "n", "due_at": "n", **STATES[state]}
+    own = {"id": ids, "changed": "n", "due_at": "n", **{**STATES, **OTHERS}[state]}
     values = ", ".join(own.get(name, name) for name in COLUMNS)
     selected = f"SELECT {values} FROM generate_series(1, {BACKLOG}) AS numbers(n), _ledger.jobs WHERE id = '{template}'"
     rows = execute(f"INSERT INTO _ledger.jobs ({', '.join(COLUMNS)}) {selected} RETURNING id")

@@ -7,7 +7,16 @@ import time
 import strawberry
 
 from onward.graphql.context import Info
-from onward.graphql.mutations.retry_jobs import BULK_TIMEOUT_S, errors_in, matching, unfinished
+from onward.graphql.mutations.retry_jobs import (
+    AFTER,
+    BULK_TIMEOUT_S,
+    END_CURSOR,
+    beyond,
+    end_cursor,
+    errors_in,
+    matching,
+    unfinished,
+)
 from onward.graphql.resolvers import mutation
 from onward.graphql.types.filter import JobFilter
 from onward.graphql.types.user_error import UserError
@@ -18,6 +27,7 @@ from onward.jobs.bulk import BulkCancel
 class CancelJobsInput:
     filter: JobFilter
     limit: int = strawberry.field(default=1000, description="The most jobs to cancel, 1 to 10,000.")
+    after: str | None = strawberry.field(default=None, description=AFTER)
 
 
 @strawberry.type
@@ -30,6 +40,7 @@ class CancelJobsPayload:
     errors: list[UserError] = strawberry.field(
         default_factory=list, description="UNAVAILABLE: time or the ledger stopped it."
     )
+    end_cursor: str | None = strawberry.field(default=None, description=END_CURSOR)
 
 
 @mutation(CancelJobsPayload)
@@ -45,10 +56,12 @@ async def cancel_jobs(info: Info, input: CancelJobsInput) -> CancelJobsPayload |
             wanted=matching(input.filter, input.limit),
             visible=info.context.viewer.visible,
             left=input.limit,
+            beyond=beyond(input.after),
         )
         while cancels.left > 0 and time.monotonic() < until:
             cancelled = await cancels.next()
             payload.count += len(cancelled)
+            payload.end_cursor = end_cursor(cancels)
             for job in cancelled:
                 if job.done:
                     services.metrics.finished(job.handler, job.status.value)

@@ -13,22 +13,28 @@ from graphql import GraphQLError
 
 from onward.graphql.context import Info
 from onward.graphql.enqueue import MutationError, open_jobs_capacity, unavailable
+from onward.graphql.ids import cursor, job_id_of
 from onward.graphql.resolvers import mutation
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.filter import JobFilter
 from onward.graphql.types.user_error import UserError
 from onward.jobs import model
-from onward.jobs.bulk import BulkRetry
+from onward.jobs.bulk import Bulk, BulkRetry
 from onward.storage.base import Unavailable
 
 MAX_JOBS = 10_000
 BULK_TIMEOUT_S = 8.0  # below the usual time limit of a mutation, so that its caller learns what was done
 
 
+AFTER = "Go on behind this job: the `endCursor` of the answer before. So each job is looked at once, in its order."
+END_CURSOR = "The job that was looked at last, oldest first; null if no further one matches, or none was looked at."
+
+
 @strawberry.input
 class RetryJobsInput:
     filter: JobFilter
     limit: int = strawberry.field(default=1000, description="The most jobs to retry, 1 to 10,000.")
+    after: str | None = strawberry.field(default=None, description=AFTER)
 
 
 @strawberry.type
@@ -38,6 +44,7 @@ class RetryJobsPayload:
         default_factory=list,
         description="RATE_LIMITED: your limit of unfinished jobs stopped it; UNAVAILABLE: time or the ledger did.",
     )
+    end_cursor: str | None = strawberry.field(default=None, description=END_CURSOR)
 
 
 class BulkPayload(Protocol):
@@ -56,6 +63,18 @@ def matching(filter: JobFilter, limit: int) -> model.JobFilter:
         raise MutationError(UserError.invalid("filter", error.message)) from error
 
 
+def beyond(after: str | None) -> str:
+    """Return the id of the job to go on behind. Raises MutationError."""
+    try:
+        return job_id_of(after) or ""
+    except GraphQLError as error:
+        raise MutationError(UserError.invalid("after", error.message)) from error
+
+
+def end_cursor(bulk: Bulk) -> str | None:
+    return None if bulk.is_over or not bulk.beyond else cursor(bulk.beyond)
+
+
 @mutation(RetryJobsPayload)
 async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | None:
     """Retry jobs in small batches, a commit each, with turns for other callers in between.
@@ -70,12 +89,14 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
             visible=context.viewer.visible,
             route=context.services.dispatcher.route,
             left=input.limit,
+            beyond=beyond(input.after),
             capacity=partial(open_jobs_capacity, context),
         )
         while retries.left > 0 and not retries.is_full and time.monotonic() < until:
             again = await retries.next()
             await context.accept(*again)
             payload.count += len(again)
+            payload.end_cursor = end_cursor(retries)
         if retries.is_full:
             payload.errors = [_full(payload.count, context.services.open_jobs)]
         elif retries.left > 0:

@@ -150,6 +150,10 @@ class Job(Node):
     steps: list[JobStep]
     attempts: list[JobAttempt]
     max_attempts: int
+    counted_attempts: int = strawberry.field(
+        name="chargedAttempts",
+        description="The attempts that count towards `maxAttempts`; a retry by hand begins to count anew.",
+    )
     created_at: datetime
     run_at: datetime | None = strawberry.field(
         description="The requested earliest start; `waitingFor` says when the next attempt is due."
