@@ -66,6 +66,48 @@ async def test_paging_works_in_both_directions(watched: Watched, served: str) ->
         await expect(rows.first).to_contain_text(ids[first])
 
 
+async def test_a_page_of_the_list_is_kept_in_the_address(watched: Watched, served: str) -> None:
+    """Over a reload, over a look at a job, and by Back; another filter begins at the newest job."""
+    ids = [process(served, f"item {number}") for number in range(60)]
+    page = await opened(watched, served, "#/jobs?handler=steps.process_item")
+    rows = page.locator(ROWS)
+    await expect(rows.first).to_contain_text(ids[-1])
+    older = page.get_by_role("button", name="Older", exact=True)
+    await older.click()
+    await expect(rows.first).to_contain_text(ids[-26])
+    await page.reload()
+    await expect(rows.first).to_contain_text(ids[-26])
+    await older.click()
+    await expect(rows.first).to_contain_text(ids[-51])
+    await page.go_back()
+    await expect(rows.first).to_contain_text(ids[-26])
+    await rows.first.get_by_role("link").click()
+    await page.get_by_role("link", name="All jobs").click()
+    await expect(rows.first).to_contain_text(ids[-26])
+    await page.get_by_label("Handler; *").fill("steps.*")
+    await expect(rows.first).to_contain_text(ids[-1])
+
+
+async def test_scheduled_jobs_are_cancelled_by_the_time_of_their_start(watched: Watched, served: str) -> None:
+    near, far = (datetime.now(UTC) + timedelta(days=days) for days in (10, 40))
+    jobs = [process(served, "words", runAt=time.isoformat()) for time in (near, far)]
+    page = await opened(watched, served, "#/jobs")
+    await page.get_by_label("Scheduled after").fill(far.strftime("%Y-%m-%dT00:00:00"))
+    rows = page.locator(ROWS)
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text(jobs[1])
+    await page.get_by_label("Scheduled before").fill(near.strftime("%Y-%m-%dT00:00:00"))
+    await expect(page.get_by_role("alert").filter(has_text="No job is to start after")).to_be_visible()
+    await expect(page.get_by_role("button", name="Cancel all that match…")).to_have_count(0)
+    await page.get_by_label("Scheduled before").fill("")
+    await page.get_by_role("button", name="Cancel all that match…").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel 1 job").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("1 job cancelled.")
+    await page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    await page.goto(f"{served}/#/jobs/{jobs[0]}")
+    await expect(page.locator("#job .head")).to_contain_text("Scheduled")
+
+
 async def test_a_new_job_does_not_bring_the_newest_page_back(watched: Watched, served: str) -> None:
     """A person has asked for an older page, whose answer is slow."""
     ids = [process(served, f"item {number}") for number in range(26)]

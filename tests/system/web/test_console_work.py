@@ -237,7 +237,9 @@ async def test_pages_of_all_jobs_say_that_they_are_for_admins(watched: Watched, 
     async with another_server(watched, jwt_settings(tmp_path)) as address:
         token = header("ada")["authorization"].removeprefix("Bearer ")
         await watched.page.add_init_script(f"sessionStorage.setItem('onward:token', '{token}')")
-        page = await opened(watched, address, "#/failures")
+        page = await opened(watched, address)
+        await expect(page.get_by_role("region", name="Backends")).to_contain_text("reachable")
+        await page.get_by_role("navigation", name="Pages").get_by_role("link", name="Failures").click()
         await expect(page.get_by_text("Failures are for admins.")).to_be_visible()
         await page.get_by_role("navigation", name="Pages").get_by_role("link", name="Batches").click()
         await expect(page.get_by_text("All batches are for admins.")).to_be_visible()

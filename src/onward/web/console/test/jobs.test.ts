@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { asInput, matcher, NONE, readFilter, unreadable } from '../src/pages/jobs/filter';
+import { asInput, crossed, matcher, NONE, readFilter, readPlace, toJobs, unreadable } from '../src/pages/jobs/filter';
+import { length } from '../src/format';
 import { written } from '../src/pages/job/chunks';
+import { attempts, took } from '../src/pages/job/sums';
 import { fieldsOf, payloadOf } from '../src/pages/job/schema';
 import type { Row } from '../src/generated/jobs';
 
@@ -32,10 +34,38 @@ test('a job that has changed is tried by the filter', () => {
   assert.ok(!matches({ code: 'BUSY' }, { error: null }));
   assert.ok(!matches({ after: '2026-01-01T12:00:01Z' }));
   assert.ok(!matches({ before: '2026-01-01T11:59:59Z' }));
-  assert.ok(matches({ message: 'no' }));
-  assert.ok(!matches({ message: 'no paper' }));
+  assert.ok(matches({ message: 'no answer' }));
+  assert.ok(matches({ message: 'no answer' }, { error: { code: 'BUSY', message: ' no\n answer' } }));
+  assert.ok(!matches({ message: 'no' }));
+  assert.ok(matches({ message: 'x'.repeat(200) }, { error: { code: 'BUSY', message: 'x'.repeat(300) } }));
+  assert.ok(matches({ runAfter: '2026-12-01T00:00:00Z' }, { status: 'SCHEDULED', runAt: '2026-12-24T00:00:00Z' }));
+  assert.ok(!matches({ runAfter: '2026-12-01T00:00:00Z' }, { status: 'CANCELLED', runAt: '2026-12-24T00:00:00Z' }));
+  assert.ok(!matches({ runBefore: '2026-12-01T00:00:00Z' }, { status: 'SCHEDULED', runAt: '2026-12-24T00:00:00Z' }));
   assert.ok(!matches({ finishedAfter: '2026-01-01T12:00:00Z' }));
   assert.ok(matches({ finishedAfter: '2026-01-01T12:00:00Z' }, { finishedAt: '2026-01-01T12:00:01Z' }));
+});
+
+test('the page of a list is in its address, apart from the filter', () => {
+  const search = new URLSearchParams(toJobs({ handler: 'a.b' }, { older: 'c2' }).split('?')[1]);
+  assert.deepEqual([readPlace(search), unreadable(search), readFilter(search).handler], [{ older: 'c2' }, [], 'a.b']);
+  assert.deepEqual(readPlace(new URLSearchParams('handler=a.b')), {});
+});
+
+test('a time that ends before it begins is named', () => {
+  assert.equal(crossed({ ...NONE, after: '2026-01-01T12:00:00Z', before: '2026-01-01T13:00:00Z' }), '');
+  assert.match(crossed({ ...NONE, runAfter: '2026-01-02T12:00:00Z', runBefore: '2026-01-01T12:00:00Z' }), /^No job is to start after .+ and before /);
+});
+
+test('what a job took is its attempts without the time between them', () => {
+  const attempt = (number: number, startedAt: string, finishedAt: string | null, charged = true) => ({
+    number, charged, backend: 'background', worker: 'w', startedAt, finishedAt, error: null,
+  });
+  const first = attempt(1, '2026-01-01T12:00:00Z', '2026-01-01T12:00:02Z');
+  const byHand = attempt(2, '2026-01-01T18:00:00Z', '2026-01-01T18:00:03Z');
+  assert.equal(took({ attempts: [first] }), length(2_000));
+  assert.equal(took({ attempts: [first, byHand] }), `${length(5_000)} in 2 attempts`);
+  assert.equal(attempts({ attempts: [first], chargedAttempts: 1, maxAttempts: 5 }), '1 of at most 5');
+  assert.equal(attempts({ attempts: [first, byHand], chargedAttempts: 1, maxAttempts: 5 }), '1 of at most 5 since it was retried by hand, 2 in all');
 });
 
 test('output follows its chunks, and says what is missing and what runs again', () => {

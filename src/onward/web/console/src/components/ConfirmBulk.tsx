@@ -52,11 +52,11 @@ function BulkDialog({ kind, filter, what, done, close }: Properties & { close: (
 
   const run = async () => {
     setChanged(0);
-    const send = async (limit: number) => (
+    const send = async (limit: number, after: string | null) => (
       kind === 'retry'
-        ? (await ask(retryMany, { input: { filter: wanted, limit } })).retryJobs
-        : (await ask(cancelMany, { input: { filter: wanted, limit } })).cancelJobs
-    ) ?? { count: 0, errors: [] };
+        ? (await ask(retryMany, { input: { filter: wanted, limit, after } })).retryJobs
+        : (await ask(cancelMany, { input: { filter: wanted, limit, after } })).cancelJobs
+    ) ?? { count: 0, endCursor: null, errors: [] };
     let soFar = 0;
     const ended = await inPieces(counted!, send, (now) => setChanged(soFar = now), () => stop.current)
       .catch((error: ApiError): Outcome => ({ done: soFar, left: counted! - soFar, error: error.message }));

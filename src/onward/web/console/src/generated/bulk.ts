@@ -8,6 +8,7 @@ export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' |
 export type CancelJobsInput = {
   filter: JobFilter;
   limit?: number;
+  after?: string | null | undefined;
 };
 
 export type JobFilter = {
@@ -21,6 +22,8 @@ export type JobFilter = {
   finishedAfter?: string | null | undefined;
   finishedBefore?: string | null | undefined;
   batch?: string | null | undefined;
+  runAfter?: string | null | undefined;
+  runBefore?: string | null | undefined;
 };
 
 export type JobStatus =
@@ -37,6 +40,7 @@ export type JobStatus =
 export type RetryJobsInput = {
   filter: JobFilter;
   limit?: number;
+  after?: string | null | undefined;
 };
 
 export type UserErrorCode =
@@ -62,23 +66,23 @@ export type RetryManyVariables = Exact<{
 }>;
 
 
-export type RetryMany = { retryJobs: { count: number, errors: Array<{ code: UserErrorCode, message: string, path: Array<string> | null }> } | null };
+export type RetryMany = { retryJobs: { count: number, endCursor: string | null, errors: Array<{ code: UserErrorCode, message: string, path: Array<string> | null }> } | null };
 
 export type CancelManyVariables = Exact<{
   input: CancelJobsInput;
 }>;
 
 
-export type CancelMany = { cancelJobs: { count: number, errors: Array<{ code: UserErrorCode, message: string, path: Array<string> | null }> } | null };
+export type CancelMany = { cancelJobs: { count: number, endCursor: string | null, errors: Array<{ code: UserErrorCode, message: string, path: Array<string> | null }> } | null };
 
 export const countJobs: Operation<CountJobs, CountJobsVariables> = {
   text: "query countJobs($filter: JobFilter!, $limit: Int!) {\n  jobCount(filter: $filter, limit: $limit)\n}",
 };
 
 export const retryMany: Operation<RetryMany, RetryManyVariables> = {
-  text: "mutation retryMany($input: RetryJobsInput!) {\n  retryJobs(input: $input) { count errors { code message path } }\n}",
+  text: "mutation retryMany($input: RetryJobsInput!) {\n  retryJobs(input: $input) { count endCursor errors { code message path } }\n}",
 };
 
 export const cancelMany: Operation<CancelMany, CancelManyVariables> = {
-  text: "mutation cancelMany($input: CancelJobsInput!) {\n  cancelJobs(input: $input) { count errors { code message path } }\n}",
+  text: "mutation cancelMany($input: CancelJobsInput!) {\n  cancelJobs(input: $input) { count endCursor errors { code message path } }\n}",
 };

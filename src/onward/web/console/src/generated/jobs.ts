@@ -16,6 +16,8 @@ export type JobFilter = {
   finishedAfter?: string | null | undefined;
   finishedBefore?: string | null | undefined;
   batch?: string | null | undefined;
+  runAfter?: string | null | undefined;
+  runBefore?: string | null | undefined;
 };
 
 export type JobStatus =

@@ -7,11 +7,11 @@ import { Table, type Column } from '../components/Table';
 import { StatusMark } from '../components/StatusMark';
 import { Time } from '../components/Time';
 import { count, plural } from '../format';
-import { notice } from '../notices';
-import { toJob, useRoute } from '../route';
+import { announce, notice } from '../notices';
+import { go, toJob, useRoute } from '../route';
 import { RETRYABLE, STATUSES, TERMINAL, type Status } from '../status';
 import { JobPage } from './job';
-import { asInput, readFilter, toJobs, unreadable, type Filter } from './jobs/filter';
+import { asInput, crossed, readFilter, readPlace, toJobs, unreadable, type Filter, type Place } from './jobs/filter';
 import { FilterForm } from './jobs/form';
 import { MANY, useList, type Item } from './jobs/list';
 import { note, took } from './jobs/note';
@@ -46,15 +46,8 @@ function JobList({ search }: { search: string }) {
 
 function Matching({ search }: { search: string }) {
   const filter = useMemo(() => readFilter(new URLSearchParams(search)), [search]);
-  const frame = useRef<HTMLDivElement>(null);
-  const held = () => frame.current?.querySelector('tbody')?.matches(':hover, :focus-within') ?? false;
-  const { list, listed: { rows, fresh, newest, info, error } } = useList(filter, held);
-  useEffect(() => { notice('list', error?.message); return () => notice('list', null); }, [error]);
-  useEffect(() => { // back from a job: where one was
-    if (!rows || !left) return;
-    frame.current?.querySelector<HTMLElement>(`a[title="${CSS.escape(left)}"]`)?.focus();
-    left = '';
-  }, [rows]);
+  const place = useMemo(() => readPlace(new URLSearchParams(search)), [search]);
+  const problem = crossed(filter);
   const toggled = (status: Status) => toJobs({
     ...filter, status: filter.status.includes(status) ? filter.status.filter((one) => one !== status) : [...filter.status, status],
   });
@@ -64,30 +57,53 @@ function Matching({ search }: { search: string }) {
       <Counts address={toggled} chosen={filter.status} />
       <section class="card" aria-label="List of jobs">
         <FilterForm filter={filter} />
-        <Bulk filter={filter} done={() => list?.refresh()} />
-        {fresh ? (
-          <button type="button" class="more" onClick={() => list?.newestPage()}>
-            {`${fresh >= MANY ? `More than ${count(MANY)} newer jobs` : plural(fresh, 'newer job')} · show`}
-          </button>
-        ) : null}
-        <div class="frame" ref={frame}>
-          {rows?.length ? (
-            <Table
-              label="Jobs" kind="jobs" columns={COLUMNS} rows={rows} rowKey={({ id }) => id}
-              rowProps={(job) => ({ 'data-job': job.id, 'data-left': list && !list.matches(job) ? '' : undefined })}
-            />
-          ) : null}
-        </div>
-        {rows?.length === 0 ? <Nothing filtered={asInput(filter) !== null} /> : null}
-        {info && !(newest && !info.hasNextPage) ? (
-          <nav class="pager" aria-label="Pages of jobs">
-            <button type="button" class="quiet" disabled={newest} onClick={() => list?.newestPage()}>Newest</button>
-            <button type="button" class="quiet" disabled={!info.hasPreviousPage} onClick={() => list?.newerPage()}>Newer</button>
-            <button type="button" class="quiet" disabled={!info.hasNextPage} onClick={() => list?.olderPage()}>Older</button>
-          </nav>
-        ) : null}
+        {problem ? <p role="alert" class="error">{problem}</p> : <Rows filter={filter} place={place} />}
       </section>
     </div>
+  );
+}
+
+function Rows({ filter, place }: { filter: Filter; place: Place }) {
+  const frame = useRef<HTMLDivElement>(null);
+  const held = () => frame.current?.querySelector('tbody')?.matches(':hover, :focus-within') ?? false;
+  const { list, listed: { rows, fresh, newest, info, error } } = useList(filter, place, held);
+  const turned = useRef(false);
+  useEffect(() => { notice('list', error?.message); return () => notice('list', null); }, [error]);
+  useEffect(() => { // back from a job: where one was
+    if (!rows) return;
+    if (turned.current) announce(`${plural(rows.length, 'job')} shown`);
+    turned.current = false;
+    if (!left) return;
+    frame.current?.querySelector<HTMLElement>(`a[title="${CSS.escape(left)}"]`)?.focus();
+    left = '';
+  }, [rows]);
+  const turn = (to: Place) => { turned.current = true; go(toJobs(filter, to)); };
+  const newestPage = () => (place.older || place.newer ? turn({}) : list?.newestPage());
+  return (
+    <>
+      <Bulk filter={filter} done={() => list?.refresh()} />
+      {fresh ? (
+        <button type="button" class="more" onClick={newestPage}>
+          {`${fresh >= MANY ? `More than ${count(MANY)} newer jobs` : plural(fresh, 'newer job')} · show`}
+        </button>
+      ) : null}
+      <div class="frame" ref={frame}>
+        {rows?.length ? (
+          <Table
+            label="Jobs" kind="jobs" columns={COLUMNS} rows={rows} rowKey={({ id }) => id}
+            rowProps={(job) => ({ 'data-job': job.id, 'data-left': list && !list.matches(job) ? '' : undefined })}
+          />
+        ) : null}
+      </div>
+      {rows?.length === 0 ? <Nothing filtered={asInput(filter) !== null} /> : null}
+      {info && !(newest && !info.hasNextPage) ? (
+        <nav class="pager" aria-label="Pages of jobs">
+          <button type="button" class="quiet" disabled={newest} onClick={newestPage}>Newest</button>
+          <button type="button" class="quiet" disabled={!info.hasPreviousPage} onClick={() => turn({ newer: info.startCursor! })}>Newer</button>
+          <button type="button" class="quiet" disabled={!info.hasNextPage} onClick={() => turn({ older: info.endCursor! })}>Older</button>
+        </nav>
+      ) : null}
+    </>
   );
 }
 

@@ -5,20 +5,25 @@ import { Counts } from '../components/Counts';
 import { EmptyState } from '../components/EmptyState';
 import { ForAdmins } from '../components/ForAdmins';
 import { RangeChoice } from '../components/RangeChoice';
-import { count, seconds } from '../format';
+import { Time } from '../components/Time';
+import { count, plural, seconds } from '../format';
 import { earlier, errors, overview, type Earlier, type Overview as Told } from '../generated/overview';
 import { useQuery } from '../hooks';
 import { useAddress, useRange, type Range } from '../range';
 import { go, href, useRoute } from '../route';
+import { useSystem, useViewer } from '../viewer';
 import { Course } from './overview/course';
 import { Failed } from './overview/failed';
 import { ByHandler } from './overview/handlers';
-import { Waiting } from './overview/waiting';
+import { Backends, Waiting } from './overview/waiting';
+
+const SHOWN = 5; // paused handlers
 
 export function Overview() {
   const { search } = useRoute();
   const handler = search.get('handler') ?? '';
   const address = useAddress();
+  const viewer = useViewer();
   useEffect(() => { if (search.has('status')) go(`#/jobs?${search}`, { replace: true }); }, [search]); // of the page before this one
   return (
     <div class="stack">
@@ -27,9 +32,28 @@ export function Overview() {
         {handler ? <p class="chip">{handler} <a href={address({ handler: '' })} aria-label={`All handlers instead of ${handler}`}>✕</a></p> : null}
         <RangeChoice />
       </div>
+      <Paused handler={handler} />
       <Counts address={(status) => href('jobs', { status, handler })} />
+      {handler ? <p class="faint small">{`These numbers are of all handlers; each leads to the jobs of ${handler}.`}</p> : null}
+      {viewer && !viewer.admin ? <section class="card" aria-labelledby="backends"><h2 id="backends">Backends</h2><Backends /></section> : null}
       <ForAdmins what="Figures of all jobs"><Figures handler={handler} /></ForAdmins>
     </div>
+  );
+}
+
+// Handlers whose jobs wait because somebody has paused them: of all, or the one that is chosen.
+function Paused({ handler }: { handler: string }) {
+  const found = useSystem()?.paused.filter((one) => !handler || one.handler === handler) ?? [];
+  if (!found.length) return null;
+  const more = found.length - SHOWN;
+  return (
+    <p class="callout">
+      {'Paused: '}
+      {found.slice(0, SHOWN).map(({ handler: name, since, by }, index) => (
+        <span key={name}>{index ? '; ' : ''}<a href={href('handlers')}>{name}</a>{' since '}<Time at={since} />{by ? ` by ${by}` : ''}</span>
+      ))}
+      {more > 0 ? `; and ${plural(more, 'more handler')}` : ''}
+    </p>
   );
 }
 

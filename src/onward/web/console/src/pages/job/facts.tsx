@@ -4,6 +4,7 @@ import { between, length } from '../../format';
 import type { Whole } from '../../generated/job';
 import { href, toJob } from '../../route';
 import { TERMINAL, word } from '../../status';
+import { attempts, took } from './sums';
 
 export function Facts({ job }: { job: Whole }) {
   const known: [string, ComponentChildren][] = [
@@ -13,13 +14,13 @@ export function Facts({ job }: { job: Whole }) {
     ['Started', job.startedAt && <Time at={job.startedAt} />],
     ['Finished', job.finishedAt && <Time at={job.finishedAt} />],
     ['Waited', job.startedAt && length(between(job.createdAt, job.startedAt))],
-    ['Took', job.startedAt && job.finishedAt && length(between(job.startedAt, job.finishedAt))],
+    ['Took', job.finishedAt && job.attempts.length > 0 && took(job)],
     ['Backend', job.backend],
     ['Queue', job.queue !== 'default' && job.queue],
     ['Limit key', job.limitKey],
     ['Dispatched by', job.parent && <a href={toJob(job.parent.id)}>{job.parent.handler}</a>],
     ['Batch', job.batch && <a href={href(`batches/${job.batch.id}`)}>{batchLine(job.batch)}</a>],
-    ['Attempts', `${job.attempts.filter(({ charged }) => charged).length} of at most ${job.maxAttempts}`],
+    ['Attempts', attempts(job)],
     ['Version', String(job.version)],
   ];
   return <dl class="facts">{known.filter(([, value]) => value).map(([name, value]) => [<dt key={name}>{name}</dt>, <dd key={`${name}:`}>{value}</dd>])}</dl>;

@@ -3,6 +3,9 @@ import { between, length } from '../../format';
 import type { Whole } from '../../generated/job';
 import { serverNow } from '../../graphql';
 
+const WIDTH = 1_000;
+const LEAST = 4; // so that a short attempt at the very end is seen as well
+
 interface Bar { name: string; from: string; to: string; tone: string }
 
 export function Timeline({ job }: { job: Whole }) {
@@ -19,7 +22,7 @@ export function Timeline({ job }: { job: Whole }) {
   ];
   const begin = Math.min(...bars.map(({ from }) => Date.parse(from)));
   const whole = Math.max(1, Math.max(...bars.map(({ to }) => Date.parse(to))) - begin);
-  const part = (ms: number) => (ms / whole) * 1_000;
+  const part = (ms: number) => (ms / whole) * WIDTH;
   return (
     <ul class="timeline" aria-label={`Timeline of ${length(whole)}`}>
       {bars.map(({ name, from, to, tone }) => (
@@ -27,7 +30,7 @@ export function Timeline({ job }: { job: Whole }) {
           <span class="name">{name}</span>
           <svg class={`of-${tone}`} viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">
             <rect class="track" width="1000" height="10" />
-            <rect class="part" x={part(Date.parse(from) - begin)} width={Math.max(4, part(between(from, to)))} height="10" />
+            <rect class="part" x={Math.min(WIDTH - LEAST, part(Date.parse(from) - begin))} width={Math.max(LEAST, part(between(from, to)))} height="10" />
           </svg>
           <span class="faint">{length(between(from, to))}</span>
         </li>

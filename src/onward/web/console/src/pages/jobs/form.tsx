@@ -28,7 +28,9 @@ export function FilterForm({ filter }: { filter: Filter }) {
     const data = new FormData(form.current!);
     const text = (name: string) => String(data.get(name) ?? '').trim();
     const time = (name: string) => (text(name) ? new Date(text(name)).toISOString() : '');
-    go(toJobs({ ...latest.current, handler: text('handler'), code: text('code'), owner: text('owner'), after: time('after'), before: time('before') }));
+    go(toJobs({
+      ...latest.current, handler: text('handler'), code: text('code'), owner: text('owner'), after: time('after'), before: time('before'), runAfter: time('runAfter'), runBefore: time('runBefore'),
+    }));
   };
   const typed = () => { clearTimeout(timer.current); timer.current = setTimeout(apply, TYPING_MS); };
   const text = { type: 'search', autocomplete: 'off', spellcheck: false, maxLength: LENGTH, onInput: typed } as const;
@@ -43,6 +45,8 @@ export function FilterForm({ filter }: { filter: Filter }) {
       {admin ? <div class="field"><label for="filter-owner">Owner</label><input id="filter-owner" name="owner" placeholder="a viewer's id" {...text} /></div> : null}
       <div class="field"><label for="filter-after">Accepted after</label><input id="filter-after" name="after" type="datetime-local" step="1" onChange={apply} /></div>
       <div class="field"><label for="filter-before">and before</label><input id="filter-before" name="before" type="datetime-local" step="1" onChange={apply} /></div>
+      <div class="field"><label for="filter-run-after">Scheduled after</label><input id="filter-run-after" name="runAfter" type="datetime-local" step="1" onChange={apply} /></div>
+      <div class="field"><label for="filter-run-before">Scheduled before</label><input id="filter-run-before" name="runBefore" type="datetime-local" step="1" onChange={apply} /></div>
       <Conditions filter={filter} />
       <button type="button" class="quiet" hidden={!asInput(filter)} onClick={() => go(toJobs(NONE))}>Clear</button>
     </form>

@@ -3,10 +3,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { jobs as asked, jobsUpdated, type Jobs, type Row } from '../../generated/jobs';
 import { ask, connection, subscribe, type ApiError } from '../../graphql';
-import { announce } from '../../notices';
-import { plural } from '../../format';
 import { token } from '../../token';
-import { asInput, matcher, type Filter } from './filter';
+import { asInput, matcher, type Filter, type Place } from './filter';
 
 const SIZE = 25;
 const FEW = 12;
@@ -18,7 +16,7 @@ const POLL_MS = 4_000;
 const AGAIN_MS = 5_000;
 
 export type Item = Row & { waitingFor?: string | null };
-type Turn = { first: number; after?: string | null } | { last: number; before: string | null };
+type Turn = { first: number; after?: string } | { last: number; before: string };
 
 export interface Listed {
   rows: readonly Item[] | null; // null until the first answer
@@ -33,6 +31,7 @@ const EMPTY: Listed = { rows: null, fresh: 0, newest: true, info: null, error: n
 // `held` says whether someone is reading or reaching for a row: then none moves away under them.
 export class List {
   #filter: Filter;
+  #place: Turn;
   #matches: (job: Row) => boolean;
   #held: () => boolean;
   #show: (listed: Listed) => void;
@@ -40,12 +39,12 @@ export class List {
   #fresh = new Set<string>();
   #folded = new Map<string, Row>();
   #asked = 0;
-  #turning = 0; // pages that a person waits for
   #timers = new Map<string, ReturnType<typeof setTimeout>>();
   #stops: (() => void)[] = [];
 
-  constructor(filter: Filter, held: () => boolean, show: (listed: Listed) => void) {
+  constructor(filter: Filter, { older, newer }: Place, held: () => boolean, show: (listed: Listed) => void) {
     this.#filter = filter;
+    this.#place = older ? { first: SIZE, after: older } : newer ? { last: SIZE, before: newer } : { first: SIZE };
     this.#matches = matcher(filter);
     this.#held = held;
     this.#show = show;
@@ -59,9 +58,9 @@ export class List {
     this.#stops.push(
       () => clearInterval(poll),
       connection.listen((state) => { if (state === 'live') this.refresh(); }),
-      token.listen(() => void this.load({ first: SIZE })),
+      token.listen(() => void this.load(this.#place)),
     );
-    void this.load({ first: SIZE });
+    void this.load(this.#place);
   }
 
   stop(): void {
@@ -70,20 +69,18 @@ export class List {
     for (const timer of this.#timers.values()) clearTimeout(timer);
   }
 
-  async load(page: Turn): Promise<boolean> {
-    if (this.#asked < 0) return false;
+  async load(page: Turn): Promise<void> {
+    if (this.#asked < 0) return;
     const now = ++this.#asked;
     try {
       const { jobs } = await ask(asked, { ...page, filter: asInput(this.#filter) });
-      if (now !== this.#asked) return false; // a later question has been asked meanwhile
+      if (now !== this.#asked) return; // a later question has been asked meanwhile
       const { nodes, pageInfo: info } = jobs;
       const newest = !('after' in page) && (!('before' in page) || !info.hasPreviousPage);
       this.#fresh.clear();
       this.#set({ rows: nodes.map((job) => this.#newer(job)), fresh: 0, newest, info, error: null });
-      return true;
     } catch (error) {
       if (now === this.#asked) this.#set({ error: error as ApiError });
-      return false;
     }
   }
 
@@ -91,22 +88,13 @@ export class List {
   refresh(): void {
     this.#later('refresh', CALM_MS, () => {
       const { newest, rows } = this.#listed;
-      if (!newest || this.#turning) return; // a person has asked for another page
+      if (rows && !newest) return; // a person reads another page
       if (rows?.length === SIZE && (this.#fresh.size > FEW || this.#held())) this.#offer();
-      else void this.load({ first: SIZE });
+      else void this.load(rows ? { first: SIZE } : this.#place);
     });
   }
 
-  newestPage = () => this.#turn({ first: SIZE });
-  newerPage = () => this.#turn({ last: SIZE, before: this.#listed.info?.startCursor ?? null });
-  olderPage = () => this.#turn({ first: SIZE, after: this.#listed.info?.endCursor ?? null });
-
-  async #turn(page: Turn): Promise<void> {
-    this.#turning += 1;
-    const shown = await this.load(page);
-    this.#turning -= 1;
-    if (shown) announce(`${plural(this.#listed.rows?.length ?? 0, 'job')} shown`);
-  }
+  newestPage = () => void this.load({ first: SIZE });
 
   #subscribe(): void {
     const again = () => this.#later('subscribe', AGAIN_MS, () => { this.#subscribe(); this.refresh(); }); // what was missed meanwhile
@@ -165,14 +153,14 @@ function merged(job: Item, change: Row | undefined): Item {
   return { ...change, waitingFor: change.version === job.version ? job.waitingFor ?? null : null };
 }
 
-export function useList(filter: Filter, held: () => boolean): { list: List | null; listed: Listed } {
+export function useList(filter: Filter, place: Place, held: () => boolean): { list: List | null; listed: Listed } {
   const [listed, setListed] = useState<Listed>(EMPTY);
   const [list, setList] = useState<List | null>(null);
   const latest = useRef(held);
   latest.current = held;
-  const key = JSON.stringify(filter);
+  const key = JSON.stringify([filter, place]);
   useEffect(() => {
-    const made = new List(filter, () => latest.current(), setListed);
+    const made = new List(filter, place, () => latest.current(), setListed);
     setList(made);
     made.start();
     return () => made.stop();

@@ -41,7 +41,7 @@ export function Waiting({ handler }: { handler: string }) {
   );
 }
 
-function Backends() {
+export function Backends() {
   const system = useSystem();
   return (
     <ul class="backends">
