@@ -2,6 +2,9 @@
 
 A process looks at a batch when one of its children has ended there, and the leading one looks at those that no other
 process looks at any more (`maintenance.batches`). To look twice, or in two processes, does no harm.
+
+What a look has to do may fail, as in an outage. Nothing in the ledger would change then, so the leading process
+remembers such batches, and looks at them until it has succeeded.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ LOOKS_AT_ONCE = 2  # reads of the ledger
 CHILDREN = 200  # that one commit changes at most
 REST = 4  # times as long as a look took, until the next one at the same batch
 MIN_REST_S = 0.005
+ERROR_PAUSE_S = 60.0  # until a batch is looked at again after an error that is none of an outage
 
 B = BatchState
 
@@ -38,6 +42,7 @@ class BatchKeeper:
         self._metrics = metrics
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
+        self._left: dict[str, float] = {}  # batches that could not go on, and when to look again
         self._slots = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._closed = False
         self._log = logger("batches")
@@ -47,6 +52,17 @@ class BatchKeeper:
         self._again.add(batch_id)
         if batch_id not in self._tasks and not self._closed:
             self._tasks[batch_id] = asyncio.create_task(self._keep(batch_id), name="batch")
+
+    def look_at_left(self) -> None:
+        """Look again at the batches that could not go on here. From the event loop."""
+        now = time.monotonic()
+        for batch_id in [batch_id for batch_id, at in self._left.items() if at <= now]:
+            del self._left[batch_id]
+            self.look(batch_id)
+
+    def forget_left(self) -> None:
+        """Leave the batches that could not go on here to the process that leads: it has looked at them, too."""
+        self._left.clear()
 
     def close(self) -> None:
         """Leave the rest to maintenance."""
@@ -63,8 +79,10 @@ class BatchKeeper:
                 # Many children end while this waits, and one look is enough for all of them.
                 await asyncio.sleep(max((time.monotonic() - began) * REST, MIN_REST_S))
         except StorageError:
+            self._left[batch_id] = time.monotonic()
             self._log.debug("a batch is left to maintenance", id=batch_id)  # of an outage the ledger's writer warns
         except Exception:  # noqa: BLE001 - maintenance looks again
+            self._left[batch_id] = time.monotonic() + ERROR_PAUSE_S
             self._log.exception("a batch cannot go on", id=batch_id)
         finally:
             self._again.discard(batch_id)

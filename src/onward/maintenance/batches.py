@@ -25,6 +25,7 @@ class UnfinishedBatches(Service):
         self._since: int | None = None  # from which commit on to look; None looks at every unfinished batch
 
     async def run_once(self) -> float:
+        self._keeper.look_at_left()
         if self._revision.has_changed():
             try:
                 found, self._since = await self._database.read(partial(batches.unattended, since=self._since))
@@ -38,3 +39,4 @@ class UnfinishedBatches(Service):
     def stand_by(self) -> None:
         self._since = None
         self._revision.forget()
+        self._keeper.forget_left()

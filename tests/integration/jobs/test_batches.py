@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import orjson
 import pytest
@@ -13,22 +15,26 @@ import sqlalchemy as sa
 
 from onward import BatchRequest, InvalidParameters, JobRequest, batch
 from onward.handlers.results import ResultsParameter
-from onward.jobs import batch_children, batch_making, batches, commands, dispatched, ledger
+from onward.jobs import batch_children, batch_keeper, batch_making, batches, commands, dispatched, ledger
 from onward.jobs.base import BatchConflict
+from onward.jobs.batch_keeper import BatchKeeper
 from onward.jobs.batch_making import Making, StagingLost
 from onward.jobs.batch_results import results_of
 from onward.jobs.batches import Batch, BatchState
 from onward.jobs.dispatched import CHUNK
 from onward.jobs.model import EVERYTHING, Job, NewJob
 from onward.jobs.states import JobStatus
+from onward.maintenance.batches import UnfinishedBatches
 from onward.maintenance.cleaner import Cleaner, Retention
+from onward.storage.base import Unavailable
 from onward.storage.tables import batches as batch_rows
 from onward.storage.tables import dispatched as chunks
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
+from onward.telemetry.metrics import Metrics
 from tests.ledgers import new_job, route, writing
-from tests.runners import Enqueuer
+from tests.runners import QUICK, Enqueuer
 
 S = JobStatus
 MANY = CHUNK * 3 + 10
@@ -101,6 +107,33 @@ async def test_a_batch_is_a_row_with_its_first_jobs_and_the_others_follow(writer
     assert (await there(writer, batch_.id)).made == MANY
     positions = sa.select(jobs.c.position).where(jobs.c.batch == batch_.id).order_by(jobs.c.id)
     assert await writer.database.read(lambda tx: tx.scalars(positions)) == [*range(MANY)]
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), ValueError("of a release that is too old")])
+async def test_the_leading_process_looks_until_a_batch_has_gone_on(
+    writer: Writer, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing in the ledger changes after the look that failed."""
+    monkeypatch.setattr(batch_keeper, "ERROR_PAUSE_S", 0.2)
+    keeper = BatchKeeper(writer, Enqueuer(), Metrics())
+    service = UnfinishedBatches(writer, keeper, QUICK)
+    batch_ = await accepted(writer, batch(children(2), then=THEN))
+    await service.run_once()
+    await end(writer, batch_)
+    run, failures = writer.run, [error, error]
+
+    async def fails(*given: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await run(*given)
+
+    monkeypatch.setattr(writer, "run", fails)
+    deadline = time.monotonic() + 10
+    while (await there(writer, batch_.id)).state is not BatchState.DONE:
+        assert time.monotonic() < deadline
+        await service.run_once()
+        await asyncio.sleep(0.02)
+    assert not failures
 
 
 async def test_a_crash_while_a_batch_is_made_leaves_nothing_that_counts(writer: Writer) -> None:
