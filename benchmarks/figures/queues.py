@@ -50,13 +50,13 @@ def _onward(on: Servers, backend: str, processes: int, measured: Measured) -> No
     with on.onward(backend) as run, ledger(run.url) as database, ExitStack() as stack:
         fill = python("benchmarks.fill", "bench.nothing", str(count), probed=False)
         finished(fill, run.folder, "fill", env=run.env)
-        programs = [stack.enter_context(_process(run, backend, number)) for number in range(processes)]
-        beside = _watched(on, programs, count, lambda: progress.done_in_ledger(database))
+        programs = [stack.enter_context(process(run, backend, number)) for number in range(processes)]
+        beside = watched(on, programs, count, lambda: progress.done_in_ledger(database))
         measured.add(progress.rate(progress.of_ledger(database), count), **beside)
 
 
 @contextmanager
-def _process(run: Round, backend: str, number: int) -> Iterator[Program]:
+def process(run: Round, backend: str, number: int) -> Iterator[Program]:
     """Start a process that runs Onward's jobs."""
     serve = ["onward", "serve", "--port", str(free_port())]
     command = ["onward.worker", "serve", "8"] if backend == "dramatiq" else serve
@@ -73,11 +73,11 @@ def _queue(on: Servers, queue: Queue, processes: int, measured: Measured) -> Non
             stack.enter_context(running(queued("work"), run.folder, f"worker-{number}", env=run.env, cwd=RIVALS))
             for number in range(processes)
         ]
-        beside = _watched(on, programs, count, lambda: progress.tallied(run.folder / "tallies"))
+        beside = watched(on, programs, count, lambda: progress.tallied(run.folder / "tallies"))
         measured.add(progress.rate(progress.of_tallies(run.folder / "tallies"), count), **beside)
 
 
-def _watched(on: Servers, programs: Sequence[Program], count: int, done: Callable[[], int]) -> dict[str, float]:
+def watched(on: Servers, programs: Sequence[Program], count: int, done: Callable[[], int]) -> dict[str, float]:
     """Wait until nearly all jobs are done; return the processor time of a job, without the start of the processes."""
     wait_until(lambda: done() >= progress.FROM * count, programs[0], timeout_s=120, step_s=0.1)
     done_before, cpu_s, database_s = done(), sum(program.cpu_s() for program in programs), on.cpu_s()
@@ -94,7 +94,7 @@ def _onward_pickup(on: Servers, backend: str, measured: Measured) -> None:
         program = stack.enter_context(running(serve, run.folder, "serve", env=run.env))
         wait_for_port(port, program)
         if backend == "dramatiq":
-            program = stack.enter_context(_process(run, backend, 0))
+            program = stack.enter_context(process(run, backend, 0))
             wait_until(lambda: "worker is up" in program.log.read_text(), program)
         pickup.add(measured, pickup.stamped(on.scope, port, run.folder / "stamps", program))
 
