@@ -33,8 +33,9 @@ async def test_a_failed_job_is_retried(watched: Watched, served: str, console_pa
     await expect(page).to_have_title("Failed: steps.process_item - Onward")
     attempts = page.locator("table.attempts tbody tr")
     await expect(attempts).to_have_count(1)
-    await page.get_by_role("button", name="Retry", exact=True).click()
+    await page.get_by_role("button", name="Retry", exact=True).dblclick()
     await expect(attempts).to_have_count(2)
+    await expect(page.locator("#job .said")).to_be_empty()  # no second retry, which would be refused
     await expect(page.locator("#job .head")).to_contain_text("Failed")
     await expect(page.locator("#job .facts")).to_contain_text("1 of at most")
     await expect(page.locator("#job .facts")).to_contain_text("since it was retried by hand, 2 in all")

@@ -58,7 +58,10 @@ function Now({ job, again }: { job: Whole; again: () => void }) {
     setSaid(await call().then((errors) => errors.map(({ message }) => message).join(' '), (error: Error) => error.message));
     again();
   };
-  const retry = (fromStart: boolean) => act(async () => (await ask(retryJob, { input: { id: job.id, fromStart } })).retryJob?.errors ?? []);
+  // The second click of a double click is no second wish: it would meet the job that the first has queued.
+  const retry = (fromStart: boolean) => async ({ detail }: MouseEvent) => {
+    if (detail < 2) await act(async () => (await ask(retryJob, { input: { id: job.id, fromStart } })).retryJob?.errors ?? []);
+  };
   const cancel = async () => {
     const answer = await question({
       title: 'Cancel this job?', yes: 'Cancel the job', text: 'What has been done stays done. A job that runs ends at its next step.',
@@ -82,8 +85,8 @@ function Now({ job, again }: { job: Whole; again: () => void }) {
       {line && job.progress ? <div><Progress completed={job.progress.completed} total={job.progress.total} /><p class="faint small">{line}</p></div> : null}
       {job.canCancel || job.canRetry ? (
         <div class="actions">
-          {job.canRetry ? <button type="button" class="main" onClick={() => retry(false)}>Retry</button> : null}
-          {job.canRetry ? <button type="button" onClick={() => retry(true)}>Retry from start</button> : null}
+          {job.canRetry ? <button type="button" class="main" onClick={retry(false)}>Retry</button> : null}
+          {job.canRetry ? <button type="button" onClick={retry(true)}>Retry from start</button> : null}
           {job.canCancel ? <button type="button" onClick={cancel}>Cancel…</button> : null}
         </div>
       ) : null}
