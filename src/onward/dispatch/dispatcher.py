@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -12,7 +13,6 @@ from typing import Any
 
 from onward.backends.base import Backend, Defer, Delivery, Health
 from onward.dispatch.batching import Batches
-from onward.dispatch.confirmations import Confirmations
 from onward.dispatch.health import BackendHealth
 from onward.dispatch.patterns import NO_PRIORITIES, Patterns, Routes
 from onward.dispatch.preparation import Preparation
@@ -25,6 +25,8 @@ from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.jobs.waiting import taken, waits_for
 from onward.storage.base import StorageError
+from onward.storage.batches import in_slices
+from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer, left_to_maintenance
 from onward.telemetry import logger
@@ -33,6 +35,7 @@ from onward.telemetry.tracing import Tracing
 from onward.text.queues import DEFAULT, split
 
 HEALTH_AGE_S = 1.0  # of the ledger's figures in `health`
+CONFIRMED = 500  # deliveries, by one commit at most
 
 
 class Dispatcher:
@@ -65,7 +68,6 @@ class Dispatcher:
         self._tracing = tracing
         self._broker_health = BackendHealth(backends, timings)
         self._batches = Batches(self._send_and_confirm, self._spawn, timeout_s=timings.deliver_timeout_s)
-        self._confirmations = Confirmations(writer, self._spawn, timings)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._measured: dict[str, Health] = {}
         self._limits: Mapping[str, concurrency.HandlerLimits] = {}
@@ -85,7 +87,6 @@ class Dispatcher:
         """Cancel unsent deliveries, which are left to maintenance. May be called twice."""
         self._writer.on_end = left_to_maintenance
         await self._broker_health.close()
-        await self._confirmations.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -167,8 +168,19 @@ class Dispatcher:
         if not await self.send(name, deliveries):
             return False
         if identity:
-            self._confirmations.add([(delivery.job_id, delivery.fencing_token) for delivery in deliveries], identity)
+            waits = [(delivery.job_id, delivery.fencing_token) for delivery in deliveries]
+            if len(waits) <= CONFIRMED:
+                self._writer.post(partial(due.confirm, waits=waits, identity=identity), LAST)
+            else:
+                self._spawn(self._confirm(waits, identity))
         return True
+
+    async def _confirm(self, waits: Sequence[tuple[str, int]], identity: str) -> None:
+        """Confirm many deliveries in several commits; unconfirmed ones are delivered again."""
+        confirm = partial(due.confirm, identity=identity)
+        with suppress(StorageError):
+            async for _ in in_slices(self._writer, waits, confirm, most=CONFIRMED, order=LAST):
+                pass
 
     def by_backend(self, jobs: Sequence[Job]) -> dict[str, list[Delivery]]:
         """Group the deliveries of the jobs in line by destination.

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from onward.backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
 from onward.config import settings
-from onward.dispatch import confirmations
+from onward.dispatch import dispatcher
 from onward.dispatch.patterns import Routes
 from onward.handlers.base import InvalidParameters
 from onward.jobs import concurrency, due, ledger
@@ -120,7 +120,7 @@ async def test_many_deliveries_are_confirmed_a_part_in_each_commit(
         confirm(tx, waits, identity=identity)
 
     monkeypatch.setattr(due, "confirm", noted)
-    monkeypatch.setattr(confirmations, "CONFIRMED", 2)
+    monkeypatch.setattr(dispatcher, "CONFIRMED", 2)
     await send(onward, 5)
     confirmed = sa.select(sa.func.count()).where(jobs.c.delivered_to == "first")
     await until(lambda: onward.database.read_sync(lambda tx: tx.scalar(confirmed)) == 5)
