@@ -187,11 +187,13 @@ class Server(uvicorn.Server):
 
     async def _build(self) -> None:
         """Begin to build the bundles once requests are answered: to read all sources, and to start npm, takes time."""
-        self._builds = await asyncio.to_thread(bundle_builds, self._settings)
+        log = telemetry.logger("onward")
+        try:
+            self._builds = await asyncio.to_thread(bundle_builds, self._settings)
+        except OSError:
+            log.warning("the console and the explorer cannot be built", exc_info=True)
         if self._builds is not None:
-            telemetry.logger("onward").info(
-                "building the console and the explorer from npm packages, once; it takes a minute or two"
-            )
+            log.info("building the console and the explorer from npm packages, once; it takes a minute or two")
 
     async def main_loop(self) -> None:
         while not await self.on_tick(0):

@@ -28,7 +28,7 @@ LOOKS_AT_ONCE = 2  # reads of the ledger
 CHILDREN = 200  # that one commit changes at most
 REST = 4  # times as long as a look took, until the next one at the same batch
 MIN_REST_S = 0.005
-ERROR_PAUSE_S = 60.0  # until a batch is looked at again after an error that is none of an outage
+ERROR_PAUSE_S = 60.0  # until a batch is looked at again after an error other than an outage
 
 B = BatchState
 

@@ -192,7 +192,7 @@ async def expand_all(
     """Expand and dispatch chunks in short commits, until none is left but those that cannot become jobs here.
 
     A job that the ledger refuses is FAILED. `left` gets the ids of the chunks that stay: of a newer release, or after
-    an error that is none of their values'; each is logged once. Raises StorageError.
+    an error with another cause; each is logged once. Raises StorageError.
     """
     expansion = _Expansion(writer, insert, enqueuer, left, older_than_us)
     while (jobs := await expansion.next()) is not None:
@@ -264,7 +264,7 @@ class _Expansion:
 
     async def _give_up(self, chunk: str, error: Exception) -> list[Job] | None:
         """Divide a refused chunk, or make a FAILED job of its only one; None if the ledger refuses that, too."""
-        reason = f"the ledger refuses the job ({type(error).__name__}), so it can never run; the log tells more of it"
+        reason = f"the ledger refuses the job ({type(error).__name__}); the log tells more of it"
         give_up = partial(refused.give_up, chunk=chunk, reason=reason, insert=self._insert, enqueuer=self._enqueuer)
         for keeps in (True, False):
             try:

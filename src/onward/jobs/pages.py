@@ -168,6 +168,8 @@ def _select(  # noqa: PLR0917 - private
 ) -> Any:
     """Select the first `limit` jobs that match; `index` is of `_index`."""
     conditions = [*_conditions(visible, filter), *conditions]
+    if filter.batch is not None:  # of many children a page is found sooner in the order of their ids than by the batch
+        conditions.append((jobs.c.batch if index == BY_BATCH else jobs.c.batch.concat("")) == filter.batch)
     statuses = filter.statuses
     if statuses is None:
         statuses = tuple(JobStatus) if index == BY_PARENT else ()
@@ -211,7 +213,7 @@ def _index(tx: Tx, visible: Visible, filter: JobFilter, parent: str | None = Non
     """
     if parent is not None:
         return BY_PARENT
-    if filter.batch is not None:
+    if filter.batch is not None and _is_narrow(tx, BY_BATCH, [jobs.c.batch == filter.batch]):
         return BY_BATCH
     if (filter.owner if visible.everything else visible.owner) is not None:
         return BY_OWNER
@@ -236,8 +238,6 @@ def _conditions(visible: Visible, filter: JobFilter) -> list[Any]:
         found.append(jobs.c.owner == visible.owner if visible.owner is not None else _NEVER)
     if filter.owner is not None:
         found.append(jobs.c.owner == filter.owner)
-    if filter.batch is not None:
-        found.append(jobs.c.batch == filter.batch)
     if filter.handler:
         found.append(named_like(jobs.c.handler, filter.handler))
     if filter.error_code:

@@ -1,4 +1,4 @@
-"""Stored jobs that the ledger refuses whoever tries: each becomes a FAILED job, so that its batch ends.
+"""Turns stored jobs that the ledger refuses, in whichever process, into FAILED jobs, so that their batches end.
 
 A chunk of several is divided first, and each of its jobs is tried by itself.
 """
@@ -54,6 +54,7 @@ def give_up(tx: Tx, *, chunk: str, reason: str, keeps: bool, insert: Insert, enq
             tx.insert(_insert, {"id": child["id"], "accepted_at": accepted_at, "jobs": one, "batch": batch})
         return []
     (child,) = children
+    keeps = keeps and child.get("limit_key") is None and child.get("unique") is None  # a retry would run without them
     kept = ("handler", "backend", "owner", "max_attempts", "parent", "on_failure", "batch", "position", *UNKNOWN)
     values = {name: child[name] for name in kept if name in child} | ({} if keeps else UNKNOWN)
     if ledger.get(tx, child["id"]) is not None:

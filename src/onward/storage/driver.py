@@ -7,6 +7,7 @@ Every connection is in the driver's autocommit mode; code that wants a transacti
 
 from __future__ import annotations
 
+import json
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
@@ -111,7 +112,9 @@ class Driver(ABC):
     def refuses_values(self, error: BaseException) -> bool:
         """Return whether values were refused for what they are, so that they would be again: by a constraint, say."""
         if not self.is_error(error):
-            return isinstance(error, ValueError | OverflowError)  # before they came to the database
+            return isinstance(
+                error, UnicodeError | OverflowError | json.JSONDecodeError
+            )  # before they came to the database
         return any(kind.__name__ in {"DataError", "IntegrityError"} for kind in type(error).__mro__)
 
     @abstractmethod

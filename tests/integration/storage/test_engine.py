@@ -7,12 +7,14 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.dialects.postgresql import JSONB
 
 from database import users
 from database.items import ItemStore
@@ -22,11 +24,12 @@ from onward.storage import driver
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.engine import Database
 from onward.storage.ids import RANDOM_BYTES, Ids
-from onward.storage.sql import as_list, in_array
+from onward.storage.sql import as_list, in_array, insert_new
 from onward.storage.tables import meta
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.integration.storage.test_writer import put
+from tests.ledgers import writing
 
 _among = sa.select(meta.c.name).where(in_array(meta.c.name, "names"))
 
@@ -208,3 +211,19 @@ def _row(name: str) -> dict[str, str]:
 
 
 _named_by_number = sa.select(meta.c.name).where(meta.c.name.like("% %"))
+
+
+@pytest.mark.parametrize("kind", ["insert_new", "returning", "text"])
+def test_rows_of_somebody_s_own_table_are_inserted_together(postgres_ledger: str, kind: str) -> None:
+    """With a column without a type, and one of a type that is no text in JSON."""
+    own = sa.table("visits", sa.column("n"), sa.column("data", JSONB))
+    insert: Any = insert_new(own)
+    if kind == "returning":
+        insert = sa.insert(own).returning(own.c.n)
+    elif kind == "text":
+        insert = sa.text("INSERT INTO visits (n, data) VALUES (:n, CAST(:data AS JSONB)) ON CONFLICT (n) DO NOTHING")
+    with writing(postgres_ledger) as writer:
+        writer.run_sync(lambda tx: tx.raw("CREATE TABLE visits (n BIGINT PRIMARY KEY, data JSONB)"))
+        writer.run_sync(lambda tx: [tx.insert(insert, {"n": n, "data": f'{{"n": {n}}}'}) for n in range(3)])  # type: ignore[func-returns-value]
+        found = writer.database.read_sync(lambda tx: tx.all(sa.text("SELECT n, data ->> 'n' FROM visits ORDER BY n")))
+        assert [tuple(row) for row in found] == [(0, "0"), (1, "1"), (2, "2")]

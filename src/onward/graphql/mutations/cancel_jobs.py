@@ -58,6 +58,7 @@ async def cancel_jobs(info: Info, input: CancelJobsInput) -> CancelJobsPayload |
             left=input.limit,
             beyond=beyond(input.after),
         )
+        payload.end_cursor = input.after  # unless a job is looked at
         while cancels.left > 0 and time.monotonic() < until:
             cancelled = await cancels.next()
             payload.count += len(cancelled)

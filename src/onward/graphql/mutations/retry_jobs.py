@@ -92,6 +92,7 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
             beyond=beyond(input.after),
             capacity=partial(open_jobs_capacity, context),
         )
+        payload.end_cursor = input.after  # unless a job is looked at
         while retries.left > 0 and not retries.is_full and time.monotonic() < until:
             again = await retries.next()
             await context.accept(*again)

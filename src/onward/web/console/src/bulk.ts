@@ -34,7 +34,7 @@ export async function inPieces(
     const { count, errors, endCursor }: Piece = await send(Math.min(PIECE, counted - done), after);
     done += count;
     progressed(done);
-    const refused = errors.find(({ code }) => code !== 'UNAVAILABLE' || !endCursor); // its time was over: what is left comes next
+    const refused = errors.find(({ code }) => code !== 'UNAVAILABLE' || endCursor === after); // its time was over: what is left comes next
     if (refused) return { done, left: counted - done, error: refused.message };
     if (!endCursor) break;
     after = endCursor;

@@ -96,7 +96,7 @@ function Last({ row: { lastAt, lastJob, skippedAt } }: { row: Row }) {
   const skipped = skippedAt && (!lastAt || skippedAt > lastAt);
   return (
     <div>
-      {lastAt ? (lastJob ? <a href={toJob(lastJob.id)}><Time at={lastAt} relative /></a> : <Time at={lastAt} relative />) : <span class="faint">not yet at its times</span>}
+      {lastAt ? (lastJob ? <a href={toJob(lastJob.id)}><Time at={lastAt} relative /></a> : <Time at={lastAt} relative />) : <span class="faint">no tick yet</span>}
       {lastJob ? <div class="small"><StatusMark status={lastJob.status} /></div> : null}
       {skipped ? <div class="small warn">skipped <Time at={skippedAt} />: its last job was not over</div> : null}
     </div>
