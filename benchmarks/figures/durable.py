@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from benchmarks import progress
 from benchmarks.base import RIVALS, BenchError, Measured, Row, Scope, in_turn
@@ -12,7 +13,8 @@ from benchmarks.environment import POSTGRES
 from benchmarks.figures.accept import api, loaded, rival
 from benchmarks.graphql import Caller, process_item
 from benchmarks.postgres import BACKENDS, QUEUES, Queue, Round, Servers, ledger, queued, servers
-from benchmarks.processes import finished, python, theirs
+from benchmarks.processes import Program, finished, python, theirs
+from onward.storage.engine import Database
 
 JOBS = 5_000
 ROW = "an endpoint that commits a row"
@@ -50,11 +52,18 @@ def _http(on: Servers, backend: str, measured: Measured) -> None:
         ledger(run.url) as database,
         api(run.folder, backend=backend, redis_url=redis_url, database_url=run.url) as (server, port),
     ):
-        Caller(port).post(process_item())
-        url = f"http://127.0.0.1:{port}/graphql"
-        result, beside = loaded(on.scope, server, url, process_item(), run.folder, costs=on.cpu_s)
-        if result.refused or progress.in_ledger(database) < 1 + result.requests:
-            raise BenchError(f"of {1 + result.requests} answers some were refused, or not in the ledger")
+        add_accepted(measured, on, run, database, server, port)
+
+
+def add_accepted(  # noqa: PLR0917 - all of them in every call
+    measured: Measured, on: Servers, run: Round, found: Path | Database, server: Program, port: int
+) -> None:
+    """Load the server with mutations, compare their answers with the ledger, and add the rate."""
+    Caller(port).post(process_item())
+    url = f"http://127.0.0.1:{port}/graphql"
+    result, beside = loaded(on.scope, server, url, process_item(), run.folder, costs=on.cpu_s)
+    if result.refused or progress.in_ledger(found) < 1 + result.requests:
+        raise BenchError(f"of {1 + result.requests} answers some were refused, or not in the ledger")
     measured.add(result.per_second, **beside)
 
 

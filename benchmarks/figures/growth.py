@@ -8,10 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import progress
-from benchmarks.base import BenchError, Measured, Row, Scope, emptied, in_turn
-from benchmarks.figures.accept import loaded
+from benchmarks.base import Measured, Row, Scope, emptied, in_turn
+from benchmarks.figures.durable import add_accepted
 from benchmarks.figures.queues import process, watched
-from benchmarks.graphql import Caller, process_item
 from benchmarks.postgres import BACKENDS, Round, Servers, ledger, servers
 from benchmarks.processes import finished, free_port, ours, python, running, wait_for_port
 from onward.storage.engine import Database
@@ -55,12 +54,7 @@ def _accepted(on: Servers, database: str, processes: int, measured: Measured) ->
         command = python("onward", "serve", "--port", str(port), "--workers", str(processes), probed=False)
         with running(command, run.folder, "serve", env=run.env) as server:
             wait_for_port(port, server)
-            Caller(port).post(process_item())
-            url = f"http://127.0.0.1:{port}/graphql"
-            result, beside = loaded(on.scope, server, url, process_item(), run.folder, costs=on.cpu_s)
-            if result.refused or progress.in_ledger(found) < 1 + result.requests:
-                raise BenchError(f"of {1 + result.requests} answers some were refused, or not in the ledger")
-    measured.add(result.per_second, **beside)
+            add_accepted(measured, on, run, found, server, port)
 
 
 def _ran(on: Servers, database: str, backend: str, processes: int, measured: Measured) -> None:

@@ -33,7 +33,7 @@ from onward.graphql.execution.compiled_selections import CompiledExecutor, Plan,
 from onward.graphql.execution.completions import CompiledSelection, NotCovered
 from onward.graphql.value_resolver import ValueResolver
 
-# What graphql-core's functions hand on to `build` after the operation's name, by position.
+# The arguments of `build` after the operation's name, in the order in which graphql-core's functions pass them.
 ARGUMENTS = (
     "field_resolver",
     "type_resolver",
