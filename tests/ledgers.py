@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,11 @@ def copied_postgres(server_url: str, template: str) -> Iterator[str]:
     finally:
         with psycopg.connect(server_url, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def pass_a_moment() -> None:
+    """Wait until the ledger's clock has moved on: SQLite's counts milliseconds."""
+    time.sleep(0.002)
 
 
 @contextmanager

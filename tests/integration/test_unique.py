@@ -30,6 +30,7 @@ from onward.testing.waiting import until
 from onward.testing.workload import notes
 from tests.integration.test_sessions import ALL, calling
 from tests.integration.unique_handlers import everything, fresh, index, make, mark, months, send
+from tests.ledgers import pass_a_moment
 from tests.processes import environment
 from tests.processes import onward as command
 
@@ -104,6 +105,7 @@ async def test_an_idempotency_key_is_looked_up_first(onward: Onward) -> None:
 async def test_a_debounced_job_has_the_newest_parameters_and_its_bound(onward: Onward, ledger_url: str) -> None:
     first = await onward.enqueue(index.job(month=1, words="a"))
     before = (await rows(ledger_url))[first]
+    pass_a_moment()
     assert await onward.enqueue(index.job(month=1, words="b")) == first
     after = (await rows(ledger_url))[first]
     assert (before.status, after.params["words"]) == (JobStatus.SCHEDULED, "b")

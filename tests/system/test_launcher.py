@@ -252,6 +252,18 @@ def test_a_terminated_test_command_interrupts_what_runs_and_begins_no_other_part
         assert testing.wait(20) == 128 + signal.SIGTERM
 
 
+def test_a_part_that_begins_as_the_tests_are_stopped_is_interrupted(checkout: Path) -> None:
+    """The signal may come before the part is known to run."""
+    module = as_module(checkout)
+    tool = module.VENV / "bin" / "pytest"
+    tool.parent.mkdir(parents=True)
+    tool.write_text("#!/bin/sh\nexec sleep 100\n")
+    tool.chmod(0o755)
+    module.STOPPED.append(signal.SIGTERM)
+    assert module.run(["pytest"], checkout, environment()) == -signal.SIGINT
+    assert module.RUNNING == []
+
+
 @pytest.mark.long
 def test_faults_installs_its_test_servers(checkout: Path) -> None:
     said = launch(checkout, "faults", "--seed", "1")

@@ -25,7 +25,7 @@ from onward.storage.tables import failures, figures, history, jobs
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.integration.storage.test_writer import together
-from tests.ledgers import accept, route, writing
+from tests.ledgers import accept, pass_a_moment, route, writing
 
 S = JobStatus
 ALL = Visible(everything=True)
@@ -253,7 +253,9 @@ def test_failures_are_grouped_by_their_error(writer: Writer) -> None:
     fail(writer, "no answer\nfrom  the printer")
     fail(writer, "no answer from the printer")
     add_up(writer)
+    pass_a_moment()
     fail(writer, "no answer from the printer")
+    pass_a_moment()
     fail(writer, "x" * 300, code="LONG\0CODE", handler="conformance.other")
     for _ in range(2):
         many, few = writer.run_sync(lambda tx: stats.failed(tx, around(tx)))
