@@ -42,12 +42,13 @@ class Enqueuer:
 
     @staticmethod
     def prepare_on_failure(failed: Job, error: JobError) -> NewJob:
-        """Refuse the jobs of one handler."""
+        """Refuse the jobs of one handler; the ledger refuses those of another."""
         if failed.on_failure == "conformance.refused":
             raise InvalidParameters([("message", "is too long")])
         new = new_job(failed.on_failure or "", id="job_notice")
         values = (failed.id, failed.handler, error.code, error.message)
-        return replace(new, params=encode(dict(zip(FAILURE_FIELDS, values, strict=True))))
+        new = replace(new, params=encode(dict(zip(FAILURE_FIELDS, values, strict=True))))
+        return replace(new, priority=None) if failed.on_failure == "conformance.unstorable" else new  # type: ignore[arg-type]
 
     @staticmethod
     def route(_handler: str, _present: str) -> str:

@@ -13,7 +13,7 @@ import asyncio
 import time
 from functools import partial
 
-from onward.jobs import batches
+from onward.jobs import batches, refused
 from onward.jobs.batches import Batch, BatchState
 from onward.jobs.dispatched import JobEnqueuer
 from onward.jobs.states import RETRYABLE
@@ -101,7 +101,8 @@ class BatchKeeper:
             await self._retry_children(batch)
 
     async def _advance(self, batch: Batch) -> None:
-        accept, route = self._enqueuer.accept_later, self._enqueuer.route
+        its = self._enqueuer
+        accept, route = partial(refused.accept, insert=its.accept_later, enqueuer=its), its.route
         following = await self._writer.run(lambda tx: batches.advance(tx, batch.id, accept=accept, route=route), ALONE)
         self._enqueuer.dispatch_new(following)
         self._again.add(batch.id)  # it may be STOPPING now

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from onward.jobs import blocked, dispatched, ledger, on_failure, overruns, recording, uniqueness, waits
+from onward.jobs import blocked, dispatched, ledger, on_failure, overruns, recording, refused, uniqueness, waits
 from onward.jobs import outcome as outcomes
 from onward.jobs.base import Superseded
 from onward.jobs.batch_keeper import BatchKeeper
@@ -126,7 +126,7 @@ class Completion:
             uniqueness.reserve(tx, further[0].first, parent=job.id)
             now = ledger.get(tx, job.id) or job  # with the steps that have finished since it was claimed
             status = recording.record_outcome(tx, running.job, outcome, steps=now.steps)
-            return status, self._accept(tx, further)
+            return status, self._accept(tx, further, follows=True)
 
         status, children = await self._under_claim(running, transaction, further[0].first)
         self._count(job, status)
@@ -148,9 +148,12 @@ class Completion:
                 await self._retry(self._writer.run, write, LAST)
         return await encode(running.children) if running.children else NO_JOBS, list(running.batches)
 
-    def _accept(self, tx: Tx, further: Further) -> list[Job]:
+    def _accept(self, tx: Tx, further: Further, *, follows: bool = False) -> list[Job]:
+        """Accept the jobs and batches of a step, or the job that `follows` a failure."""
         children, batches = further
-        accepted = self._children.accept(tx, children)
+        its = self._enqueuer
+        insert = partial(refused.accept, insert=its.accept, enqueuer=its) if follows else None
+        accepted = self._children.accept(tx, children, insert)
         for making in batches:
             accepted += making.accept(tx, self._enqueuer.accept)
         return accepted
@@ -181,7 +184,7 @@ class Completion:
             output.append(tx, job)
             if running.overrun is not None:
                 overruns.add(tx, job, runner=job.runner or "")
-            children = self._accept(tx, further)
+            children = self._accept(tx, further, follows=not step_ended)
             unblocked = blocked.unblock(tx, job.handler, limit=UNBLOCK_BATCH) if job.limited else []
             if status is S.WAITING and (again := waits.take_early(tx, job.id, route=self._enqueuer.route)) is not None:
                 unblocked = [*unblocked, again]

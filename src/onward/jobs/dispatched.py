@@ -264,19 +264,17 @@ class _Expansion:
 
     async def _give_up(self, chunk: str, error: Exception) -> list[Job] | None:
         """Divide a refused chunk, or make a FAILED job of its only one; None if the ledger refuses that, too."""
-        reason = f"the ledger refuses the job ({type(error).__name__}); the log tells more of it"
+        reason = refused.reason_of(error)
         give_up = partial(refused.give_up, chunk=chunk, reason=reason, insert=self._insert, enqueuer=self._enqueuer)
-        for keeps in (True, False):
-            try:
-                failed = await self._writer.run(partial(give_up, keeps=keeps), ALONE)
-            except StorageError:
-                raise
-            except Exception:  # noqa: BLE001, S112 - it is logged, and the job may do with fewer values
-                continue
-            for job in failed[:1]:
-                self._log.error("a dispatched job was refused, and has failed", job=job.id, exc_info=error)
-            return failed
-        return None
+        try:
+            failed = await self._writer.run(give_up, ALONE)
+        except StorageError:
+            raise
+        except Exception:  # noqa: BLE001 - the first error is logged
+            return None
+        for job in failed[:1]:
+            self._log.error("a dispatched job was refused, and has failed", job=job.id, exc_info=error)
+        return failed
 
     def _is_new(self, id_: str) -> bool:
         """Return whether the chunk is left for the first time."""
@@ -300,12 +298,12 @@ class Expander:
         self._task: asyncio.Task[None] | None = None
         self._left: set[str] = set()  # chunks that cannot become jobs here
 
-    def accept(self, tx: Tx, children: Dispatched) -> list[Job]:
+    def accept(self, tx: Tx, children: Dispatched, insert: Insert | None = None) -> list[Job]:
         """Accept the jobs of a step; those that exist were committed before, and the answer lost."""
         if not children.first:
             return []
         found = ledger.get_many(tx, [child.id or "" for child in children.first])
-        return [*found.values()] or accept(tx, children, self._enqueuer.accept)
+        return [*found.values()] or accept(tx, children, insert or self._enqueuer.accept)
 
     def dispatch(self, accepted: list[Job], *, more: bool) -> None:
         """Dispatch the accepted jobs of a step, and if there are more expand them in a task. From the event loop."""

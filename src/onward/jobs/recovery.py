@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from onward.jobs import leadership, on_failure, overruns, recording, row
+from onward.jobs import leadership, on_failure, overruns, recording, refused, row
 from onward.jobs.claims import CRASHES_BEFORE_ISOLATION, MAX_CRASHES
 from onward.jobs.dispatched import JobEnqueuer
 from onward.jobs.key_limits import may_start
@@ -227,7 +227,7 @@ def _release(
         outcome, notice = on_failure.prepared(job, outcome, enqueuer)
     recording.write(tx, job, job.status, outcome, job.steps, job.progress)
     if enqueuer is not None and notice is not None:
-        enqueuer.accept_undelivered(tx, notice)
+        refused.accept(tx, notice, insert=enqueuer.accept_undelivered, enqueuer=enqueuer)
     return outcome.status
 
 

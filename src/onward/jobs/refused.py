@@ -1,11 +1,15 @@
-"""Turns stored jobs that the ledger refuses, in whichever process, into FAILED jobs, so that their batches end.
+"""Turns jobs that the ledger refuses, in whichever process, into FAILED jobs, so that what they belong to goes on.
 
-A chunk of several is divided first, and each of its jobs is tried by itself.
+These are stored children of batches and of steps, and jobs that follow: after a batch, or after a failure. A chunk of
+several children is divided first, and each of its jobs is tried by itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import orjson
 import sqlalchemy as sa
@@ -19,11 +23,14 @@ from onward.jobs.outcome import Outcome
 from onward.jobs.states import JobStatus, StepStatus
 from onward.storage.tables import dispatched, jobs
 from onward.storage.transaction import Tx
+from onward.telemetry import logger
 
 S = JobStatus
 CODE = "NOT_ACCEPTED"
 UNKNOWN = {"params": '{"not accepted":null}', "params_version": 1, "steps": "[]"}
 """In place of values that are refused themselves; no handler takes these parameters, should the job be retried."""
+_KEPT = ("handler", "backend", "owner", "max_attempts", "parent", "on_failure", "batch", "position", *UNKNOWN)
+_KEYS = ("limit_key", "unique")  # a retry would run without them
 _p = sa.bindparam
 _this = dispatched.c.id == _p("chunk_")
 _lock = sa.select(dispatched.c.accepted_at, dispatched.c.batch, dispatched.c.jobs).where(_this).with_for_update()
@@ -36,11 +43,35 @@ _fail = (
 )
 
 
-def give_up(tx: Tx, *, chunk: str, reason: str, keeps: bool, insert: Insert, enqueuer: FailureEnqueuer) -> list[Job]:
+def accept(tx: Tx, new: NewJob, *, insert: Insert, enqueuer: FailureEnqueuer, reports: bool = True) -> Job:
+    """Accept a job that follows something; one that the ledger refuses is FAILED.
+
+    `insert` also accepts the job of that failure, unless it does not report any.
+    """
+    try:
+        with tx.part():
+            return insert(tx, new)
+    except Exception as error:
+        if not tx.refuses_values(error):
+            raise
+        id_ = new.id or tx.new_id("job")
+        logger("runner").error("a job was refused, and has failed", job=id_, handler=new.handler, exc_info=error)
+        values = {name: getattr(new, name) for name in (*_KEPT, *_KEYS)}
+        return _failed(tx, id_, values, reason=reason_of(error), insert=insert, enqueuer=enqueuer if reports else None)[
+            0
+        ]
+
+
+def reason_of(error: Exception) -> str:
+    """Return the message of a job that the ledger has refused with the error."""
+    return f"the ledger refuses the job ({type(error).__name__}); the log tells more of it"
+
+
+def give_up(tx: Tx, *, chunk: str, reason: str, insert: Insert, enqueuer: FailureEnqueuer) -> list[Job]:
     """Make a FAILED job of a chunk of one, and return it with the job of its failure; divide any other chunk.
 
-    Without `keeps` the job has other parameters. Returns no job if the chunk was divided, if it is gone because another
-    process could accept it, or if its job is there.
+    Returns no job if the chunk was divided, if it is gone because another process could accept it, or if its job is
+    there.
     """
     found = tx.one(_lock, chunk_=chunk)
     if found is None:
@@ -54,23 +85,44 @@ def give_up(tx: Tx, *, chunk: str, reason: str, keeps: bool, insert: Insert, enq
             tx.insert(_insert, {"id": child["id"], "accepted_at": accepted_at, "jobs": one, "batch": batch})
         return []
     (child,) = children
-    keeps = keeps and child.get("limit_key") is None and child.get("unique") is None  # a retry would run without them
-    kept = ("handler", "backend", "owner", "max_attempts", "parent", "on_failure", "batch", "position", *UNKNOWN)
-    values = {name: child[name] for name in kept if name in child} | ({} if keeps else UNKNOWN)
     if ledger.get(tx, child["id"]) is not None:
         return []
-    return _failed(tx, NewJob(**values, id=child["id"]), reason, insert, enqueuer)
+    failed, *notices = _failed(tx, child["id"], child, reason=reason, insert=insert, enqueuer=enqueuer)
+    return [*batches.count_made(tx, [failed]), *notices]
 
 
-def _failed(tx: Tx, new: NewJob, reason: str, insert: Insert, enqueuer: FailureEnqueuer) -> list[Job]:
+def _failed(
+    tx: Tx, id_: str, values: Mapping[str, Any], *, reason: str, insert: Insert, enqueuer: FailureEnqueuer | None
+) -> list[Job]:
+    """Insert a FAILED job of the values that are kept, with other parameters if they are refused as well.
+
+    Returns it with the job of its failure.
+    """
+    kept = {name: values[name] for name in _KEPT if name in values}
+    write = partial(_write, tx, reason=reason, insert=insert, enqueuer=enqueuer)
+    if all(values.get(name) is None for name in _KEYS):
+        try:
+            with tx.part():
+                return write(NewJob(**kept, id=id_))
+        except Exception as error:
+            if not tx.refuses_values(error):
+                raise
+    return write(NewJob(**(kept | UNKNOWN), id=id_))
+
+
+def _write(tx: Tx, new: NewJob, *, reason: str, insert: Insert, enqueuer: FailureEnqueuer | None) -> list[Job]:
     accepted = ledger.accept(tx, new)
     job = ledger.get(tx, accepted.id) or accepted  # with its steps
     error = JobError(CODE, reason, retryable=False, step=None, occurred_at=tx.now)
-    outcome, notice = on_failure.prepared(job, Outcome(S.FAILED, error=error), enqueuer)
-    error = outcome.error or error
+    notice = None
+    if enqueuer is not None:
+        outcome, notice = on_failure.prepared(job, Outcome(S.FAILED, error=error), enqueuer)
+        error = outcome.error or error
     steps = tuple(Step(step.name, step.index, StepStatus.SKIPPED) for step in job.steps)
     tx.execute(_fail, id_=job.id, now=tx.now, steps_=row.encode_steps(steps), error_=row.encode_error(error))
     history.moved(tx, job, S.QUEUED, S.FAILED, error)
-    batches.count_made(tx, [job])
     failed = replace(job, status=S.FAILED, finished_at=tx.now, error=error, steps=steps)
-    return [failed] if notice is None else [failed, insert(tx, notice)]
+    if notice is None or enqueuer is None:
+        return [failed]
+    # Its own failure brings none, which the ledger would refuse as well, and so on.
+    return [failed, accept(tx, notice, insert=insert, enqueuer=enqueuer, reports=False)]

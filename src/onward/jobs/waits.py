@@ -14,7 +14,7 @@ import orjson
 import sqlalchemy as sa
 
 from onward.handlers.base import Handler, InvalidParameters, Wait
-from onward.jobs import history, key_limits, on_failure, row
+from onward.jobs import history, key_limits, on_failure, refused, row
 from onward.jobs.base import Conflict, NotAllowed, NotFound, OtherPayload, UnknownSignal
 from onward.jobs.concurrency import KEY
 from onward.jobs.dispatched import JobEnqueuer
@@ -192,7 +192,7 @@ def _fail(tx: Tx, job: Job, wait: JobWait, enqueuer: JobEnqueuer) -> Job:
     steps = _closed(job, StepStatus.FAILED, StepStatus.SKIPPED, tx.now)
     failed = _write(tx, job, replace(job, status=S.FAILED, steps=steps, error=outcome.error, finished_at=tx.now))
     if notice is not None:
-        enqueuer.accept_undelivered(tx, notice)
+        refused.accept(tx, notice, insert=enqueuer.accept_undelivered, enqueuer=enqueuer)
     return failed
 
 

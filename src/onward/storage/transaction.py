@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from onward.storage.base import Locked
+from onward.storage.base import Locked, TransactionEnded
 
 if TYPE_CHECKING:
     from onward.storage.engine import Database
@@ -120,6 +120,31 @@ class Tx:
 
     def raw(self, sql: str) -> None:
         self._cursor.execute(sql)
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Undo the statements of the block where one of them raises; the transaction goes on with those before it."""
+        self.flush()
+        deltas, figures, noted = dict(self.deltas), dict(self.figures), len(self.noted)
+        self.raw("SAVEPOINT part")
+        try:
+            yield
+            self.flush()
+        except Exception as error:
+            self.drop_inserts()
+            try:
+                self.raw("ROLLBACK TO SAVEPOINT part")
+            except Exception:  # noqa: BLE001 - a statement has ended the transaction, or the connection
+                raise TransactionEnded("the database has ended the transaction of a refused statement") from error
+            self.raw("RELEASE SAVEPOINT part")
+            self.deltas, self.figures = deltas, figures
+            del self.noted[noted:]
+            raise
+        self.raw("RELEASE SAVEPOINT part")
+
+    def refuses_values(self, error: BaseException) -> bool:
+        """Return the driver's answer."""
+        return self._driver.refuses_values(error)
 
     @contextmanager
     def brief_waits(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from onward import BatchRequest, InvalidParameters, JobRequest, batch
 from onward.handlers.results import ResultsParameter
@@ -34,7 +35,7 @@ from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
 from tests.ledgers import new_job, route, writing
-from tests.runners import QUICK, Enqueuer
+from tests.runners import QUICK, Enqueuer, until
 
 S = JobStatus
 MANY = CHUNK * 3 + 10
@@ -134,6 +135,38 @@ async def test_the_leading_process_looks_until_a_batch_has_gone_on(
         await service.run_once()
         await asyncio.sleep(0.02)
     assert not failures
+
+
+@pytest.mark.parametrize("column", ["on_success", "on_failure"])
+async def test_a_batch_ends_though_the_ledger_refuses_the_job_that_follows(writer: Writer, column: str) -> None:
+    """The job has failed and brings the job of its own failure; the batch that holds the batch counts the failure."""
+    outer = batch([batch(children(1), then=THEN, on_failure=THEN)], then=THEN, on_failure=JobRequest("notice", {}))
+    batch_ = await accepted(writer, outer)
+    of_inner = sa.select(batch_rows.c.id).where(batch_rows.c.parent == batch_.id)
+    (inner,) = await writer.database.read(lambda tx: tx.scalars(of_inner))
+    values = orjson.dumps(
+        {**dispatched.encoded(new_job(batch=batch_.id)), "priority": None, "on_failure": "test.notified"}
+    )
+    spoil = sa.update(batch_rows).where(batch_rows.c.id == inner).values({column: values.decode()})
+    await writer.run(lambda tx: tx.execute(spoil))
+    await end(writer, await there(writer, inner), S.SUCCEEDED if column == "on_success" else S.FAILED)
+    enqueuer = Enqueuer()
+    keeper = BatchKeeper(writer, enqueuer, Metrics())
+    with capture_logs() as lines:
+        keeper.look(inner)
+        await until(lambda: not keeper._tasks)
+    over = await there(writer, inner)
+    assert over.state is (BatchState.DONE if column == "on_success" else BatchState.STOPPED)
+    found = await writer.database.read(lambda tx: ledger.get_many(tx, [over.next_job or "", "job_notice"]))
+    refused = found[over.next_job or ""]
+    assert refused.error is not None
+    assert (refused.status, refused.error.code, refused.batch) == (S.FAILED, "NOT_ACCEPTED", batch_.id)
+    assert found["job_notice"].params["job_id"] == refused.id
+    assert [line["job"] for line in lines if line["log_level"] == "error"] == [refused.id]
+    assert over.next_job in enqueuer.dispatched
+    holds = await there(writer, batch_.id)
+    assert holds.state is BatchState.STOPPED
+    assert (await writer.run(partial(batches.retry, batch_id=inner, visible=EVERYTHING))).state is BatchState.RETRYING
 
 
 async def test_a_crash_while_a_batch_is_made_leaves_nothing_that_counts(writer: Writer) -> None:
