@@ -17,8 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-import structlog
-
+from onward import telemetry
 from onward.backends.base import Backend, Defer, Delivery, Health, Role, Run
 from onward.jobs.timings import Timings, to_next_tick
 from onward.storage.base import StorageError
@@ -42,7 +41,7 @@ class Background(Backend):
         self._more = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._claimer: asyncio.Task[None] | None = None
-        self._log = structlog.get_logger("background")
+        self._log = telemetry.logger("background")
 
     async def start(self, role: Role) -> None:
         if role is Role.ACCEPT:

@@ -110,6 +110,12 @@ def test_parts_that_the_default_settings_do_not_use_are_not_loaded(loaded: Mappi
     }
 
 
+def test_a_server_loads_structlog_for_its_first_line_alone() -> None:
+    """A server writes that once it answers; structlog loads Rich where it is installed."""
+    found = loaded_by({"api": "import onward.backends.background, onward.runtime.wiring, onward.api.server"})
+    assert not packages(found["api"]) & {"rich", "structlog"}
+
+
 def test_a_sqlite_ledger_works_without_the_dialect_of_postgresql(loaded: Mapping[str, frozenset[str]]) -> None:
     """One condition of an index or one insert of its own would load all that SQLAlchemy has for PostgreSQL."""
     assert "sqlalchemy.dialects.postgresql" not in loaded["api"]

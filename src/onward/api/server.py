@@ -35,6 +35,7 @@ from onward.web import build
 EXIT_GRACE_S = 4.5  # after the drain deadline the process exits, whatever still hangs
 SWITCH_INTERVAL_S = 0.001  # a computing thread yields to the event loop after this; Python's default of 5 ms adds up
 UNREAD_TIMEOUT_S = 60  # a client that reads nothing of its answers is disconnected
+LATER_S = 0.05  # what need not be there for the first answer comes after it
 TICK_S = 1.0  # Uvicorn renews the header `Date`; its own loop wakes the process ten times as often
 CLOSE_TIMEOUT_S = 3  # for open requests and streams, once the jobs are drained
 
@@ -108,6 +109,7 @@ def run(settings: Settings, bound: socket.socket) -> None:
         app = create_app(settings, embedded=is_embedded(settings, with_gql=True))
     except SchemaError as error:
         raise SettingsError(f"gql.modules: {error}") from error
+    telemetry.finish_configuring(if_loaded=True)  # a handler that has loaded structlog writes by it
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # The lifespan is entered below, so that an error at the start is reported in one line.
     config = configured(app, settings, lifespan="off")
@@ -179,15 +181,16 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        _notify_systemd()
+        self._later = asyncio.create_task(self._begin_the_rest())
+
+    async def _begin_the_rest(self) -> None:
+        """Begin what takes time once requests are answered: log lines, and builds, which read all sources."""
+        await asyncio.sleep(LATER_S)
+        await asyncio.to_thread(telemetry.finish_configuring)
         log = telemetry.logger("onward")
         address = url(self._bound)
         log.info("serving", page=f"{address}/", graphql=f"{address}/graphql", backend=self._settings.backend)
-        _notify_systemd()
-        self._building = asyncio.create_task(self._build())
-
-    async def _build(self) -> None:
-        """Begin to build the bundles once requests are answered: to read all sources, and to start npm, takes time."""
-        log = telemetry.logger("onward")
         try:
             self._builds = await asyncio.to_thread(bundle_builds, self._settings)
         except OSError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Never, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Never, NoReturn
 
 import typer
 
@@ -83,7 +83,7 @@ def serve(
     """Serve the API. With the default backend it runs the jobs, too."""
     garbage_collector.start()
     allocator.limit_pools()
-    settings = _load_settings(backend=backend, host=host, port=port, workers=workers, queues=queues)
+    settings = _load_settings(backend=backend, host=host, port=port, workers=workers, queues=queues, logs="later")
     from onward.api import server as serving
     from onward.runtime import backends
 
@@ -704,11 +704,12 @@ def _load_settings(
     port: int | None = None,
     workers: int | None = None,
     queues: list[str] | None = None,
-    logs: bool = True,
+    logs: Literal["now", "later", "never"] = "now",
 ) -> "Settings":
     """Load the settings under the flags, pass the flags on to child processes, and set up logging.
 
-    A command that only asks the ledger does without the `logs` of libraries, whose set-up takes a fifth of its time.
+    A command that only asks the ledger does without the `logs` of libraries, whose set-up takes a fifth of its time;
+    a server that sets them up later answers sooner.
     """
     from onward import telemetry
     from onward.config import settings
@@ -724,7 +725,8 @@ def _load_settings(
     if queues:
         os.environ["ONWARD_WORKER__QUEUES"] = found.worker.queues
     os.environ.update({f"ONWARD_SERVER__{key.upper()}": str(value) for key, value in server.items()})
-    (telemetry.configure if logs else telemetry.set_environment)(found.environment)
+    set_up = {"now": telemetry.configure, "later": telemetry.configure_later, "never": telemetry.set_environment}
+    set_up[logs](found.environment)
     return found
 
 
@@ -838,7 +840,7 @@ def _filter(  # noqa: PLR0917 - private
 def _commands(name: str) -> Iterator[tuple[Any, "Settings"]]:
     """A module of the commands, and the settings. While libraries are loaded, a tenth of it would be collections."""
     garbage_collector.start()
-    settings = _load_settings(logs=False)
+    settings = _load_settings(logs="never")
     with _errors_in_one_line():
         commands = import_module(f"onward.cli.{name}")
         garbage_collector.started()

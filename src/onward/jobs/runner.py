@@ -12,8 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-import structlog
-
+from onward import telemetry
 from onward.handlers.base import Handler, Tools
 from onward.jobs.batch_keeper import BatchKeeper
 from onward.jobs.batch_stage import BatchStage
@@ -278,11 +277,14 @@ def build_runner(
 
 def _bind_to_log(job: Job) -> None:
     """Name the job in all later log lines of its task, which has a context of its own."""
-    structlog.contextvars.bind_contextvars(job=job.id, handler=job.handler, attempt=job.attempt)
+    from structlog import contextvars  # noqa: PLC0415 - a server answers before it runs a job
+
+    telemetry.finish_configuring()  # its handler may write by structlog itself
+    contextvars.bind_contextvars(job=job.id, handler=job.handler, attempt=job.attempt)
     if job.trace is None:
-        structlog.contextvars.unbind_contextvars("trace")
+        contextvars.unbind_contextvars("trace")
     else:
-        structlog.contextvars.bind_contextvars(trace=trace_id(job.trace))
+        contextvars.bind_contextvars(trace=trace_id(job.trace))
 
 
 def _describe(span: Span, ended: Ended | Exception) -> None:

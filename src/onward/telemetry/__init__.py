@@ -1,5 +1,5 @@
 """Log lines, metrics and traces of a process. A leaf: every package may use it."""
 
-from onward.telemetry.logs import configure, logger, set_environment
+from onward.telemetry.logs import configure, configure_later, finish_configuring, logger, set_environment
 
-__all__ = ["configure", "logger", "set_environment"]
+__all__ = ["configure", "configure_later", "finish_configuring", "logger", "set_environment"]

@@ -14,7 +14,6 @@ from structlog.typing import EventDict, Processor
 from onward.text.visibility import escape, escape_json
 
 MAX_CHARACTERS = 20_000  # of one value: the text of an exception may be a whole answer of somebody's server
-CHATTY = ("aiosmtplib", "alembic", "asyncio", "dramatiq", "uvicorn")
 
 
 def bound(name: str, *, production: bool) -> structlog.stdlib.BoundLogger:
@@ -25,8 +24,8 @@ def bound(name: str, *, production: bool) -> structlog.stdlib.BoundLogger:
     return structlog.stdlib.BoundLogger(structlog.PrintLogger(sys.stderr), processors, {"logger": name})
 
 
-def configure(*, production: bool, level: str) -> None:
-    """Configure structlog and Python's own logging."""
+def configure(*, production: bool) -> None:
+    """Configure structlog, and let Python's own logging write by it."""
     shared = [structlog.stdlib.add_logger_name, *_shared(production=production)]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -38,14 +37,7 @@ def configure(*, production: bool, level: str) -> None:
             ],
         )
     )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    # A forgotten `await`, above all: a line of the log that names the job, and no bare text between the lines.
-    logging.captureWarnings(capture=False)
-    logging.captureWarnings(capture=True)
-    for library in CHATTY:
-        logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger().handlers[:] = [handler]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -4,6 +4,8 @@ import gc
 import json
 import logging
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import structlog
 
 from onward import telemetry
 from tests.integration.telemetry.conftest import processing
+from tests.processes import environment
 
 FORGED = "ann\n12:00:00 [error    ] forged\x1b[2J\u2028again\u202eniaga"
 
@@ -131,6 +134,52 @@ def test_lines_are_the_same_where_nobody_has_configured_structlog(
     else:
         first = [line for line in written.err.splitlines() if not line.startswith("    | ")]
         assert [line.split()[1:5] for line in first] == [["[error", "]", "failed", "[jobs]"]]
+
+
+@pytest.mark.parametrize("writer", ["onward", "library", "nobody"])
+def test_what_is_configured_later_is_so_for_the_first_line(writer: str) -> None:
+    """Each line is written once, by our format; and nothing is loaded before."""
+    code = f"""
+import logging, sys, warnings
+from onward import telemetry
+telemetry.configure_later("production")
+telemetry.finish_configuring(if_loaded=True)
+assert not {{"structlog", "rich"}} & set(sys.modules)
+logging.getLogger("alembic").info("chatter")
+if {writer!r} == "onward":
+    telemetry.logger("jobs").info("first", n=1)
+elif {writer!r} == "library":
+    logging.getLogger("library").info("first")
+else:
+    telemetry.finish_configuring()
+import structlog
+structlog.get_logger("project").info("second")
+logging.getLogger("library").warning("third")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    first = [] if writer == "nobody" else ["first"]
+    assert [json.loads(line)["event"] for line in ended.stderr.splitlines()] == [*first, "second", "third"]
+    assert ended.stdout == ""
+
+
+def test_whoever_has_loaded_structlog_finds_it_configured() -> None:
+    """A module of the project has, before the first line."""
+    code = """
+from onward import telemetry
+telemetry.configure_later("production")
+import structlog
+telemetry.finish_configuring(if_loaded=True)
+structlog.get_logger("project").info("first")
+telemetry.configure_later("production")
+structlog.get_logger("project").info("second")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert [json.loads(line)["event"] for line in ended.stderr.splitlines()] == ["first", "second"]
+    assert ended.stdout == ""
 
 
 def test_configuring_twice_writes_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
