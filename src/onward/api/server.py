@@ -169,10 +169,8 @@ class Server(uvicorn.Server):
         children.default_signals_in_forks()
 
     def _descriptors(self) -> Iterator[int]:
-        """The listening socket, the accepted connections, and the pipe whose end stops the builds."""
+        """The listening socket, and the accepted connections."""
         yield self._bound.fileno()
-        if self._builds is not None and self._builds.stdin is not None:
-            yield self._builds.stdin.fileno()
         for connection in self.server_state.connections:
             transport: Any = connection.transport
             accepted = None if transport is None else transport.get_extra_info("socket")

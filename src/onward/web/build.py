@@ -30,6 +30,8 @@ STATIC = HERE / "static"
 NAMED = ("package.json", "package-lock.json", ".npmrc", "vite.config.js", "index.html", "tsconfig.json")
 TIMEOUT_S = 900.0
 KILL_AFTER_S = 5.0  # for npm to end, and for the packages to be removed
+SERVER_CHECK_S = 0.2
+BESIDE = "--beside"  # the option with the server's process id
 _ended = threading.Event()  # in a build's own process: the server that wanted it is no more
 
 
@@ -187,18 +189,20 @@ def build_in_background() -> subprocess.Popen[bytes] | None:
     except OSError:
         return None
     with log:
-        command = [sys.executable, "-P", "-m", "onward.web.build", "--gently", *wanted]
-        # Its standard input ends with this process, however that ends; a session of its own can be ended as one.
+        command = [sys.executable, "-P", "-m", "onward.web.build", BESIDE, str(os.getpid()), *wanted]
+        # A session of its own can be ended as one.
         return subprocess.Popen(  # noqa: S603
-            command, cwd=HERE.parent, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+            command, cwd=HERE.parent, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
 
 
-def _end_with_parent() -> None:
-    """End this build and npm at the end of standard input; remove half-done files."""
+def _end_with(server: int) -> None:
+    """End this build and npm when the server, the parent of this process, has ended; remove half-done files."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # A pipe from the server would stay open in a process that the server forks just then.
+        while os.getppid() == server:
+            time.sleep(SERVER_CHECK_S)
         _ended.set()
         os.killpg(os.getpgrp(), signal.SIGTERM)
         time.sleep(KILL_AFTER_S)
@@ -233,9 +237,9 @@ def _time_shown() -> Iterator[None]:
 
 def main(arguments: list[str]) -> int:
     """Build the bundles with these names, or all; return 0, or 1 with the reasons on stderr."""
-    if "--gently" in arguments:
-        os.nice(10)  # beside a server that answers people
-        _end_with_parent()
+    if BESIDE in arguments:
+        os.nice(10)  # the server answers people
+        _end_with(int(arguments[arguments.index(BESIDE) + 1]))
     named = [one for one in BUNDLES if one.name in arguments]
     failed = 0
     for bundle in named or BUNDLES:

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -158,16 +160,42 @@ def test_on_a_read_only_file_system_no_build_begins(tmp_path: Path, monkeypatch:
     assert build.build_in_background() is None
 
 
-def test_a_build_ends_with_its_server(workshop: Workshop) -> None:
-    """Any end of the server ends npm, too, and the downloaded packages are removed."""
+SERVER = """
+import os, subprocess, sys, time
+from onward.web import build
+
+start = subprocess.Popen
+
+def forking(*given, **options):
+    started = start(*given, **options)
+    if os.fork() == 0:
+        time.sleep(600)
+        os._exit(0)
+    return started
+
+if sys.argv[1] == "forks":
+    subprocess.Popen = forking
+build.build_in_background()
+input()
+"""
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_a_build_ends_with_its_server(workshop: Workshop, *, forks: bool) -> None:
+    """Any end of the server ends npm, too, and the downloaded packages are removed.
+
+    Also where a process lives on that the server has forked just then.
+    """
     (workshop.programs / "npm").write_text(
         '#!/bin/sh\nmkdir -p node_modules\necho $$ > "$RECORD.pid"\nmv "$RECORD.pid" "$RECORD"\nsleep 600\n'
     )
-    code = "from onward.web import build; build.build_in_background(); print('started', flush=True); input()"
     variables = {"PATH": f"{workshop.programs}:{os.environ['PATH']}", "RECORD": str(workshop.record)}
     variables["PYTHONPATH"] = str(workshop.package.parent.parent)
     with subprocess.Popen(
-        [sys.executable, "-c", code], env={**os.environ, **variables}, stdin=subprocess.PIPE
+        [sys.executable, "-c", SERVER, "forks" if forks else ""],
+        env={**os.environ, **variables},
+        stdin=subprocess.PIPE,
+        start_new_session=True,
     ) as server:
         try:
             wait_until(workshop.record.read_text)
@@ -175,8 +203,12 @@ def test_a_build_ends_with_its_server(workshop: Workshop) -> None:
             assert npm.exists()
         finally:
             server.kill()
-    wait_until(lambda: not command_line(npm))
-    wait_until(lambda: not (workshop.sources / "node_modules").exists())
+    try:
+        wait_until(lambda: not command_line(npm))
+        wait_until(lambda: not (workshop.sources / "node_modules").exists())
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
     assert workshop.shown is None
 
 
