@@ -80,10 +80,15 @@ def _queue_http(on: Servers, queue: Queue, measured: Measured) -> None:
 
 def _enqueued(on: Servers, backend: str, measured: Measured) -> None:
     with on.onward(backend) as run:
-        database_s, count = on.cpu_s(), on.scope.jobs(JOBS)
-        command = python("benchmarks.enqueue", str(count), probed=False)
-        finished(command, run.folder, "enqueue", env=run.env)
-        _add(measured, run, (on.cpu_s() - database_s) / count)
+        add_enqueued(on, measured, run)
+
+
+def add_enqueued(on: Servers, measured: Measured, run: Round) -> None:
+    """Enqueue jobs from one program, and add the rate."""
+    database_s, count = on.cpu_s(), on.scope.jobs(JOBS)
+    command = python("benchmarks.enqueue", str(count), probed=False)
+    finished(command, run.folder, "enqueue", env=run.env)
+    _add(measured, run, (on.cpu_s() - database_s) / count)
 
 
 def _queue_enqueued(on: Servers, queue: Queue, measured: Measured) -> None:

@@ -1,21 +1,27 @@
-"""Q: how the rates grow from one process to two, on SQLite and PostgreSQL."""
+"""Q: how the rates grow from one process to two, and how they fall where PostgreSQL is far away."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from benchmarks import progress
 from benchmarks.base import Measured, Row, Scope, emptied, in_turn
-from benchmarks.figures.durable import add_accepted
+from benchmarks.figures.durable import add_accepted, add_enqueued
 from benchmarks.figures.queues import process, watched
 from benchmarks.postgres import BACKENDS, Round, Servers, ledger, servers
 from benchmarks.processes import finished, free_port, ours, python, running, wait_for_port
 from onward.storage.engine import Database
+from tests.system.faults.loop import Loop
+from tests.system.faults.proxy import Mode, Proxy
 
 JOBS = 5_000
+ROUND_TRIPS_MS = (2, 5)
 DATABASES = ("SQLite", "PostgreSQL")
 Taking = Callable[[int, Measured], None]
 
@@ -33,6 +39,17 @@ def take(scope: Scope) -> Iterator[Row]:
                 one, two = Measured("1 process"), Measured("2 processes")
                 in_turn(scope.rounds, [(one, partial(taking, 1)), (two, partial(taking, 2))])
                 yield Row("Q", f"{what}, {database}, 2 processes", unit, two, one)
+        yield from _far(on)
+
+
+def _far(on: Servers) -> Iterator[Row]:
+    """Measure with what passes between the program and PostgreSQL delayed, beside a proxy that delays nothing."""
+    near = Measured("near")
+    far = {ms: Measured("Onward") for ms in ROUND_TRIPS_MS}
+    taking = [(one, partial(_enqueued, on, ms)) for ms, one in [(0, near), *far.items()]]
+    in_turn(on.scope.rounds, taking)
+    for ms, one in far.items():
+        yield Row("Q", f"jobs enqueued in process, PostgreSQL {ms} ms away", "/s", one, near)
 
 
 @contextmanager
@@ -46,6 +63,19 @@ def _round(on: Servers, database: str, backend: str) -> Iterator[tuple[Round, Pa
             folder = emptied(on.scope.folder / "growth")
             env = ours(folder, backend=backend, redis_url=on.redis_url if backend == "dramatiq" else "")
             yield Round(folder, "", env), folder / "ledger.db"
+
+
+def _enqueued(on: Servers, ms: int, measured: Measured) -> None:
+    with on.onward("background") as run, Loop() as loop:
+        there = sa.make_url(run.url)
+        proxy = Proxy(loop, there.port or 5432)
+        try:
+            proxy.delay_s = ms / 2_000  # each way
+            proxy.set(Mode.DELAY if ms else Mode.PASS)
+            url = there.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
+            add_enqueued(on, measured, replace(run, env=run.env | {"ONWARD_DATABASE__URL": url}))
+        finally:
+            proxy.close()
 
 
 def _accepted(on: Servers, database: str, processes: int, measured: Measured) -> None:
