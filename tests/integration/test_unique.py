@@ -179,6 +179,15 @@ async def test_the_one_job_runs_once(project: Path, tmp_path: Path) -> None:
         assert [note.job for note in notes(tmp_path)] == [first, second]
 
 
+def waiting_for_locks(url: str) -> int:
+    """Count the connections that wait for others' rows."""
+    with psycopg.connect(url) as connection:
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(connection.execute(waiting).fetchone()[0])  # type: ignore[index]
+
+
 async def _enqueued(onward: Onward, requests: list[JobRequest], session: object) -> list[str]:
     return await onward.enqueue_many(requests, session=session)
 
@@ -231,17 +240,24 @@ class TestSessions:
     async def test_two_transactions_with_the_same_unique_jobs_in_opposite_order_both_commit(
         self, onward: Onward, ledger_url: str
     ) -> None:
-        """`enqueue_many` takes the keys in one order, those of each handler, and then the jobs that hold them."""
+        """`enqueue_many` takes the keys in one order, those of each handler, and then the jobs that hold them.
+
+        Both have met keys of each other: one in the middle is another caller's until both wait.
+        """
         wanted = [one.job(month=month) for month in range(40) for one in (make, fresh)]
+        middle = wanted[len(wanted) // 2]
 
         def enqueue(requests: list[JobRequest]) -> set[str]:
             with psycopg.connect(ledger_url) as connection:
                 return set(asyncio.run(_enqueued(onward, requests, connection)))
 
-        for _ in range(5):
-            one, two = await asyncio.gather(
-                asyncio.to_thread(enqueue, wanted), asyncio.to_thread(enqueue, wanted[::-1])
-            )
+        for _ in range(2):
+            with psycopg.connect(ledger_url) as other:
+                await onward.enqueue(middle, session=other)
+                calls = [asyncio.create_task(asyncio.to_thread(enqueue, given)) for given in (wanted, wanted[::-1])]
+                await until(lambda: waiting_for_locks(ledger_url) == 2, 60)
+                other.rollback()
+            one, two = await asyncio.gather(*calls)
             assert one == two == (await rows(ledger_url)).keys()
 
     @pytest.mark.parametrize("ledger_url", ["postgres_ledger"], indirect=True)
