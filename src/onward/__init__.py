@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from onward.jobs.base import NotFound as NotFound
     from onward.jobs.base import NotUnique as NotUnique
     from onward.jobs.model import JobChunk as JobChunk
+    from onward.storage.base import Deadlock as Deadlock
     from onward.storage.base import Unavailable as Unavailable
     from onward.storage.callers import UnusableSession as UnusableSession
     from onward.storage.ledger import Ledger as Ledger
@@ -86,6 +87,7 @@ _MODULES = {
     "NotFound": "onward.jobs.base",
     "NotUnique": "onward.jobs.base",
     "JobChunk": "onward.jobs.model",
+    "Deadlock": "onward.storage.base",
     "Unavailable": "onward.storage.base",
     "UnusableSession": "onward.storage.callers",
     "Tx": "onward.storage.transaction",

@@ -220,7 +220,7 @@ class Onward:
         connection, is one of SQLAlchemy, psycopg, asyncpg, sqlite3 or aiosqlite, on the ledger's own database.
 
         The same `idempotency_key` of the same owner gives the same job. Raises InvalidParameters, UnknownHandler,
-        KeyReused, UnusableSession, Unavailable.
+        KeyReused, UnusableSession, Unavailable; Deadlock in a session's transaction, which is to be run again then.
         """
         options = Options(owner, priority, run_at, expires)
         if session is None:

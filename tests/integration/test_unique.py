@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -225,13 +226,16 @@ class TestSessions:
     async def test_a_caller_waits_for_the_transaction_that_took_the_key_and_no_other_with_it(
         self, onward: Onward, ledger_url: str
     ) -> None:
+        """The key is that of a unique job, or an idempotency key."""
         onward._open()._writer.timeout_s = 60.0
-        for commits in (True, False):
+        for n, (commits, keyed) in enumerate(product((True, False), repeat=2)):
+            given, key = (months.job(words="a"), f"key-{n}") if keyed else (make.job(month=n), None)
             with psycopg.connect(ledger_url) as connection:
-                taken = await onward.enqueue(make.job(month=1 + commits), session=connection)
-                waiting = asyncio.create_task(onward.enqueue(make.job(month=1 + commits)))
+                taken = await onward.enqueue(given, session=connection, idempotency_key=key)
+                waiting = asyncio.create_task(onward.enqueue(given, idempotency_key=key))
                 for _ in range(3):
-                    assert await onward.enqueue(months.job(words="meanwhile"))
+                    async with asyncio.timeout(5):
+                        assert await onward.enqueue(months.job(words="meanwhile"))
                 assert not waiting.done()
                 (connection.commit if commits else connection.rollback)()
             assert (await waiting == taken) is commits

@@ -182,7 +182,8 @@ def _accepted(tx: Tx, making: Making, insert: Insert, key: Key | None) -> tuple[
 def replayed(tx: Tx, names: Mapping[str, str], fingerprint: str, what: str) -> dict[str, Any] | None:
     """Return the reference of an earlier use of an idempotency key; None if it is new. Raises KeyReused."""
     try:
-        return idempotency.replay(tx, **names, fingerprint=fingerprint)
+        with tx.brief_waits():  # a caller's transaction may hold the key for long
+            return idempotency.replay(tx, **names, fingerprint=fingerprint)
     except KeyReused as error:
         words = f"{what}: the idempotency key {names['key']!r} was used before, with other parameters or options"
         raise KeyReused(f"{words}: take a new key for a new job") from error

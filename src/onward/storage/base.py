@@ -15,6 +15,13 @@ class Locked(Unavailable):
     """Another transaction has locked a row for longer than a moment; nothing was written."""
 
 
+class Deadlock(Unavailable):
+    """Two transactions of callers waited for each other, and the database ended this one: roll back, and run it again.
+
+    Nothing was written. Transactions that enqueue in the same order never meet like this.
+    """
+
+
 class FileReplaced(Unavailable):
     """The ledger's file is not the one that this process opened; nothing is written until it is back."""
 

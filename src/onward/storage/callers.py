@@ -17,13 +17,14 @@ from typing import Any, Self, TypeVar
 import sqlalchemy as sa
 
 from onward.storage import counters
-from onward.storage.base import StorageError
+from onward.storage.base import Deadlock, StorageError
 from onward.storage.driver import Driver
 from onward.storage.engine import Database
 from onward.storage.transaction import Tx
 
 T = TypeVar("T")
 ABSENT = ("42P01", "3F000")  # PostgreSQL's codes for a table, and for a schema, that is not there
+DEADLOCK = "40P01"
 _MARKED = re.compile(r"%\((\w+)\)s|%%")  # in a text for psycopg: a parameter, or a percent sign
 
 
@@ -101,14 +102,23 @@ class CallerTx(Tx):
 def run(database: Database, session: object, ledger_id: str, function: Callable[[Tx], T]) -> T | Awaitable[T]:
     """Run the function in the session's transaction, and return its result: to be awaited for an asynchronous session.
 
-    Raises UnusableSession; errors of the session's own library as they are, and then nothing is to be committed.
+    Raises UnusableSession and Deadlock; other errors of the session's own library as they are. Then nothing is to be
+    committed.
     """
 
     def on(cursor: _Cursor) -> T:
         tx = CallerTx(database, cursor)
-        tx.join(ledger_id)
-        result = function(tx)
-        tx.finish()
+        try:
+            tx.join(ledger_id)
+            result = function(tx)
+            tx.finish()
+        except Exception as error:
+            if _state(error) == DEADLOCK:
+                raise Deadlock(
+                    "another transaction holds a key or a job that this one waits for, and waits for this one: roll"
+                    " back and run it again; to avoid it, enqueue in the same order everywhere"
+                ) from error
+            raise
         return result
 
     bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(session).__mro__}
@@ -259,9 +269,13 @@ def _in_transaction(holds: bool) -> None:  # noqa: FBT001 - read at the call as 
 
 
 def _is_absent(error: Exception) -> bool:
+    return _state(error) in ABSENT or str(getattr(error, "orig", None) or error).startswith("no such table: ")
+
+
+def _state(error: Exception) -> str | None:
+    """Return PostgreSQL's code of an error."""
     original = getattr(error, "orig", None) or error
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    return state in ABSENT or str(original).startswith("no such table: ")
+    return getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
 
 
 @lru_cache(maxsize=64)
