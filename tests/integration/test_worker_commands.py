@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from onward.cli import terminal, workers
 from onward.cli.main import program
 from onward.config.settings import Settings, load
+from onward.jobs import pages
 from onward.jobs.model import EVERYTHING, JobError, JobFilter
 from onward.jobs.pages import page
 from onward.jobs.row import encode_error
@@ -123,12 +124,23 @@ def test_jobs_are_chosen_by_owner_time_and_error_code(
     assert listed("--from", "1h", "--to", "0m") == [busy.id, mine.id]
     assert listed("--to", "1h") == []
     assert listed("--message", "no answer") == listed("--ended-from", "1h", "--ended-to", "0m") == [busy.id]
+    with terminal.writer_of(settings) as writer:
+        set_params = sa.update(jobs).values(params='{"order":"A-17","n":5}').where(jobs.c.id == mine.id)
+        writer.run_sync(lambda tx: tx.execute(set_params))
+    assert listed("--param", "order=A-17") == listed("--param", "n=5", "--param", 'order="A-17"') == [mine.id]
+    assert listed("--param", "order=A-1") == listed("--param", 'n="5"') == []
+    monkeypatch.setattr(pages, "EXAMINED_IN_COMMIT", 1)
+    monkeypatch.setattr(pages, "EXAMINED", 1)
+    monkeypatch.setattr(pages, "SLICE", 1)
+    assert listed("--param", "order=A-17") == [mine.id]
+    assert run("retry", "--param", "order=A-17") == (0, "0 jobs wait for a new run\n")
+    assert run("list", "--param", "order")[0] == 2
     assert listed("--ended-to", "1h") == listed("--batch", "batch_x") == []
     for option in ("--from", "--ended-to"):
         assert run("list", option, "soon")[0] == 2
     assert run("retry", "--code", "503") == (0, "0 jobs wait for a new run\n")
     assert run("retry", "--code", "BUSY", "--ended-from", "1h") == (0, "1 job waits for a new run\n")
-    assert run("cancel", "--owner", "ann") == (0, "1 job is cancelled, or asked to stop\n")
+    assert run("cancel", "--param", "order=A-17") == (0, "1 job is cancelled, or asked to stop\n")
     assert listed("--status", "CANCELLED") == [mine.id]
     assert run("cancel", mine.id, "--owner", "ann")[0] == 2
     for name in ("", "ended-", "run-"):

@@ -68,6 +68,14 @@ ErrorMessage = Annotated[
     str | None,
     typer.Option("--message", help="Only jobs with this message, whole, as `onward stats --failures` shows it."),
 ]
+Params = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        help="Only jobs with this parameter, as in order=A-17 or address.city=Rome. 5, true and null are looked for"
+        " as texts, too; '\"5\"' is the text alone.",
+    ),
+]
 OfBatch = Annotated[str | None, typer.Option("--batch", help="Only children of this batch.")]
 
 
@@ -278,6 +286,7 @@ def jobs_list(
     code: ErrorCodes = None,
     message: ErrorMessage = None,
     batch: OfBatch = None,
+    param: Params = None,
     from_: CreatedFrom = None,
     to: CreatedTo = None,
     ended_from: EndedFrom = None,
@@ -290,7 +299,7 @@ def jobs_list(
     """List the newest jobs."""
     with _commands("terminal") as (terminal, settings):
         created, ended, run = (from_, to), (ended_from, ended_to), (run_from, run_to)
-        wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended, run=run)
+        wanted = _filter(status, handler, owner, code, message, batch, param, created=created, ended=ended, run=run)
         raise typer.Exit(terminal.list_jobs(settings, wanted, limit, as_json=as_json))
 
 
@@ -330,6 +339,7 @@ def jobs_retry(
     code: ErrorCodes = None,
     message: ErrorMessage = None,
     batch: OfBatch = None,
+    param: Params = None,
     from_: CreatedFrom = None,
     to: CreatedTo = None,
     ended_from: EndedFrom = None,
@@ -347,8 +357,8 @@ def jobs_retry(
     """Run jobs again: the named ones, or all that match the options."""
     with _commands("terminal") as (terminal, settings):
         created, ended, run = (from_, to), (ended_from, ended_to), (run_from, run_to)
-        wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended, run=run)
-        chosen = any((status, handler, owner, code, message, batch, *created, *ended, *run))
+        wanted = _filter(status, handler, owner, code, message, batch, param, created=created, ended=ended, run=run)
+        chosen = any((status, handler, owner, code, message, batch, param, *created, *ended, *run))
         if bool(jobs) == chosen or (chosen and (from_start or as_json)):
             _fail("name jobs, or choose them by options such as --handler (--from-start and --json go with names only)")
         if jobs:
@@ -367,6 +377,7 @@ def jobs_cancel(
     code: ErrorCodes = None,
     message: ErrorMessage = None,
     batch: OfBatch = None,
+    param: Params = None,
     from_: CreatedFrom = None,
     to: CreatedTo = None,
     ended_from: EndedFrom = None,
@@ -382,8 +393,8 @@ def jobs_cancel(
     """Cancel jobs: the named ones, or all that match the options. A running one ends at its next check."""
     with _commands("terminal") as (terminal, settings):
         created, ended, run = (from_, to), (ended_from, ended_to), (run_from, run_to)
-        wanted = _filter(status, handler, owner, code, message, batch, created=created, ended=ended, run=run)
-        chosen = any((status, handler, owner, code, message, batch, *created, *ended, *run))
+        wanted = _filter(status, handler, owner, code, message, batch, param, created=created, ended=ended, run=run)
+        chosen = any((status, handler, owner, code, message, batch, param, *created, *ended, *run))
         if bool(jobs) == chosen or (chosen and as_json):
             _fail("name jobs, or choose them by options such as --handler (--json goes with names only)")
         if jobs:
@@ -803,6 +814,7 @@ def _filter(  # noqa: PLR0917 - private
     code: list[str] | None,
     message: str | None,
     batch: str | None,
+    param: list[str] | None,
     *,
     created: tuple[str | None, str | None],
     ended: tuple[str | None, str | None],
@@ -810,6 +822,7 @@ def _filter(  # noqa: PLR0917 - private
 ) -> "JobFilter":
     import time
 
+    from onward.cli.params import params_of
     from onward.cli.times import span_of
     from onward.jobs.model import JobFilter
 
@@ -818,6 +831,7 @@ def _filter(  # noqa: PLR0917 - private
         created_after, created_before = span_of("", *created, now)
         finished_after, finished_before = span_of("ended-", *ended, now)
         run_after, run_before = span_of("run-", *run, now)
+        params = params_of(param or [])
     except ValueError as error:
         _fail(str(error))
     return JobFilter(
@@ -833,6 +847,7 @@ def _filter(  # noqa: PLR0917 - private
         batch=batch,
         run_after=run_after,
         run_before=run_before,
+        params=params,
     )
 
 

@@ -45,13 +45,26 @@ TAIL_LINES, TAIL_CHARACTERS = 10, 4_000  # of a job's output, below the job
 def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: bool) -> int:
     """Print the newest matching jobs: a table, or one JSON object on each line."""
     with ledger_of(settings) as database:
-        found = database.read_sync(lambda tx: pages.page(tx, visible=EVERYTHING, filter=wanted, first=limit)).jobs
+        found = _newest(database, wanted, limit)
     if as_json:
         for job in found:
             print(json.dumps(job_text.as_object(job)))
     else:
         out().print(job_text.table(found) if found else "no jobs")
     return DONE if found else _known(settings, wanted.handler)
+
+
+def _newest(database: Database, wanted: JobFilter, limit: int) -> list[Job]:
+    """Return the newest matching jobs; a filter by parameters takes several pages."""
+    found: list[Job] = []
+    after = None
+    while True:
+        look = partial(pages.page, visible=EVERYTHING, filter=wanted, first=limit - len(found), after=after)
+        page = database.read_sync(look)
+        found += page.jobs
+        if len(found) >= limit or not page.has_next:
+            return found
+        after = page.end
 
 
 def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
@@ -184,10 +197,16 @@ def cancel_matching(settings: Settings, wanted: JobFilter, limit: int, *, reason
     return DONE if found else _known(settings, wanted.handler)
 
 
-def _all(bulk: Bulk, matching: Callable[..., list[str]], word: str) -> tuple[int, bool]:
+def _all(bulk: Bulk, matching: Callable[..., pages.Found], word: str) -> tuple[int, bool]:
     """Change all jobs of a bulk command; return how many were changed, and whether any matched."""
     limit, read = bulk.left, bulk.writer.database.read_sync
-    total = len(read(partial(matching, filter=bulk.wanted, limit=limit, visible=EVERYTHING)))
+    total, beyond = 0, ""
+    while total < limit:
+        found = read(partial(matching, filter=bulk.wanted, limit=limit - total, visible=EVERYTHING, beyond=beyond))
+        total += len(found.ids)
+        if found.beyond is None:
+            break
+        beyond = found.beyond
 
     async def change() -> int:
         done = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, TypeVar, cast
 
 import strawberry
@@ -73,7 +74,7 @@ async def jobs(  # noqa: PLR0917 - arguments of the contract, which come by name
     return ShownPage(
         await read_page(
             info,
-            filtered(given(filter)),
+            filtered(given(filter), info.context),
             first=given(first),
             after=given(after),
             last=given(last),
@@ -90,9 +91,18 @@ async def job_count(
 ) -> int:
     if not 0 < limit <= MAX_COUNT:
         raise public_error(f"`limit` must be between 1 and {MAX_COUNT:,}.", "INVALID")
-    wanted, visible = filtered(given(filter)), info.context.viewer.visible
+    wanted, visible = filtered(given(filter), info.context), info.context.viewer.visible
+    n, beyond = 0, ""
     async with info.context.meter.reading:
-        return await read(info, lambda tx: pages.count(tx, visible=visible, filter=wanted, limit=limit))
+        for _ in range(MAX_COUNT // pages.EXAMINED):
+            look = partial(pages.count, visible=visible, filter=wanted, limit=limit - n, beyond=beyond)
+            counted = await read(info, look)
+            n += counted.n
+            if counted.beyond is None:
+                return n
+            beyond = counted.beyond
+    words = "Too many jobs would have to be looked at for their parameters: narrow the filter, as by `createdAfter`."
+    raise public_error(words, "INVALID")
 
 
 @query

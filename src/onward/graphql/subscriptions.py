@@ -100,8 +100,9 @@ async def jobs_updated(
         ),
     ] = UNSET,
 ) -> AsyncGenerator[model.Job, None]:
-    wanted, chosen, since = filtered(given(filter)), _chosen(given(ids)), position_of(given(after_change))
     context = info.context
+    wanted, chosen = filtered(given(filter), context), _chosen(given(ids))
+    since = position_of(given(after_change))
     following = follow(
         context.services.changes,
         partial(read, info),
@@ -182,8 +183,8 @@ class Subscription:
         resolver=jobs_updated,
         graphql_type=Job,
         description="Jobs as they change, without their present state; a job that leaves the filter is sent once more."
-        " `afterChange` resumes: what has changed since comes first, also a job that may have left the filter. A job"
-        " may be sent twice, never an older version after a newer one.",
+        " `afterChange` resumes: what has changed since comes first, also a job that may have left the filter by"
+        " its status. A job may be sent twice, never an older version after a newer one.",
     )
     job_output: AsyncGenerator[model.JobChunk, None] = strawberry.subscription(
         resolver=job_output,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from onward.jobs import commands
 from onward.jobs.model import Job, JobFilter, Visible
+from onward.jobs.pages import Found
 from onward.storage.batches import ShortCommits
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -43,18 +44,17 @@ class Bulk(ABC):
 
     async def next(self) -> list[Job]:
         """Change the next batch, and return its jobs; after the last one `left` is 0. Raises Unavailable."""
-        most = min(self.left, self._commits.limit)
-        ids, changed, self.is_full = await self._commits.run(self._change)
-        self.is_over = len(ids) < most and not self.is_full
-        self.left = 0 if self.is_over else self.left - len(ids)
-        self.beyond = ids[-1] if ids else self.beyond
+        found, changed, self.is_full = await self._commits.run(self._change)
+        self.is_over = found.beyond is None
+        self.left = 0 if self.is_over else self.left - len(found.ids)
+        self.beyond = found.beyond or self.beyond
         if self.left > 0 and not self.is_full:
             await self._commits.rest()
         return changed
 
     @abstractmethod
-    def _change(self, tx: Tx, limit: int) -> tuple[list[str], list[Job], bool]:
-        """Change a batch; return the ids, the changed jobs, and whether the viewer's limit left some out."""
+    def _change(self, tx: Tx, limit: int) -> tuple[Found, list[Job], bool]:
+        """Change a batch; return what was looked at, the changed jobs, and whether the viewer's limit left some out."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,15 +64,17 @@ class BulkRetry(Bulk):
     route: Callable[[str, str], str]
     capacity: Callable[[Tx], int] = unlimited
 
-    def _change(self, tx: Tx, limit: int) -> tuple[list[str], list[Job], bool]:
+    def _change(self, tx: Tx, limit: int) -> tuple[Found, list[Job], bool]:
         most, capacity = min(self.left, limit), max(self.capacity(tx), 0)
         # One more than the capacity, which shows whether the capacity or the jobs have ended.
-        ids = commands.retryable(
+        found = commands.retryable(
             tx, filter=self.wanted, limit=min(most, capacity + 1), visible=self.visible, beyond=self.beyond
         )
-        is_full = len(ids) > capacity
-        ids = ids[:capacity]
-        return ids, commands.retry_each(tx, ids, visible=self.visible, route=self.route), is_full
+        is_full = len(found.ids) > capacity
+        if is_full:
+            ids = found.ids[:capacity]
+            found = Found(ids, ids[-1] if ids else self.beyond)
+        return found, commands.retry_each(tx, found.ids, visible=self.visible, route=self.route), is_full
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,7 +83,7 @@ class BulkCancel(Bulk):
 
     reason: str | None = None
 
-    def _change(self, tx: Tx, limit: int) -> tuple[list[str], list[Job], bool]:
+    def _change(self, tx: Tx, limit: int) -> tuple[Found, list[Job], bool]:
         most = min(self.left, limit)
-        ids = commands.cancellable(tx, filter=self.wanted, limit=most, visible=self.visible, beyond=self.beyond)
-        return ids, commands.cancel_each(tx, ids, reason=self.reason, visible=self.visible), False
+        found = commands.cancellable(tx, filter=self.wanted, limit=most, visible=self.visible, beyond=self.beyond)
+        return found, commands.cancel_each(tx, found.ids, reason=self.reason, visible=self.visible), False

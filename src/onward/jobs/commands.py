@@ -155,21 +155,23 @@ def _retried(tx: Tx, job: Job, *, from_start: bool, route: Callable[[str, str], 
     return again
 
 
-def retryable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible, beyond: str = "") -> list[str]:
+def retryable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible, beyond: str = "") -> pages.Found:
     """Return the ids of the oldest `limit` jobs that match and can be retried, among ids greater than `beyond`."""
     return _oldest(tx, RETRYABLE, filter=filter, limit=limit, visible=visible, beyond=beyond)
 
 
-def cancellable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible, beyond: str = "") -> list[str]:
+def cancellable(tx: Tx, *, filter: JobFilter, limit: int, visible: Visible, beyond: str = "") -> pages.Found:
     """Return the ids of the oldest `limit` jobs that match and can be cancelled, among ids greater than `beyond`."""
     return _oldest(tx, CANCELLABLE, filter=filter, limit=limit, visible=visible, beyond=beyond)
 
 
-def _oldest(tx: Tx, among: frozenset[S], *, filter: JobFilter, limit: int, visible: Visible, beyond: str) -> list[str]:
+def _oldest(
+    tx: Tx, among: frozenset[S], *, filter: JobFilter, limit: int, visible: Visible, beyond: str
+) -> pages.Found:
     statuses = among if filter.statuses is None else filter.statuses
     wanted = tuple(S(status) for status in statuses if status in among)
     if not wanted:
-        return []
+        return pages.Found([], None)
     return pages.ids(tx, visible=visible, filter=replace(filter, status=wanted), limit=limit, beyond=beyond)
 
 

@@ -9,11 +9,11 @@ import orjson
 
 from onward.handlers.base import Handler, InvalidParameters, Permanent
 from onward.jobs.base import JobsError
+from onward.jobs.param_filter import ENCRYPTED
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
-ENCRYPTED = "onward:sealed"  # the only key of the object that stands for a secret value
 MIN_FOUND_WITHIN = 8  # a shorter secret is refused as the whole of a text alone: it is part of many a date
 MIN_REDACTED = 4  # a shorter secret is not looked for in texts: it would be found everywhere
 

@@ -45,11 +45,14 @@ async def follow(
     """Yield the jobs as they change; those that leave the filter, too, and first what has changed since a position.
 
     A job may come twice, and never an older version after a newer one. Columns `without` of missed jobs are not read.
-    Raises UnknownPosition and TooFarBehind at the start, SlowConsumer, and what `read` raises.
+    Of missed jobs those are left out whose parameters do not match now. Raises UnknownPosition and TooFarBehind at the
+    start, SlowConsumer, and what `read` raises.
     """
+    if filter.params:
+        without -= {"params"}
     async with feed.watch_all() if ids is None else feed.watch_jobs(ids) as watch:
         sender = _ChangeFilter(filter)
-        if filter.statuses is not None:
+        if filter.can_be_left:
             sender.set_known(await read(partial(_known, filter=filter, visible=visible, ids=ids)))
         if since is not None:
             async with aclosing(_missed(read, since, filter, visible, ids, without)) as missed:
@@ -114,9 +117,9 @@ class _ChangeFilter:
 
     def _matches(self, job: Job) -> bool:
         if not self._filter.matches(job):
-            # Only a status and an error can change, so only a filter by these can be left.
+            # Of those that cannot be left none is inside.
             return self._inside.pop(job.id, None) is not None
-        if self._filter.statuses is not None:
+        if self._filter.can_be_left:
             self._inside[job.id] = job.version
             self._inside.move_to_end(job.id)
             if len(self._inside) > MAX_INSIDE:
@@ -142,7 +145,7 @@ async def _missed(  # noqa: PLR0917 - private
     while start < len(missed):
         jobs = await read(partial(_some, ids=missed[start : start + READ_AT_ONCE], without=without))
         for at, job in enumerate(jobs, start):
-            if job is not None:
+            if job is not None and filter.allows_params(job):
                 yield job, found.after(at)
         start += len(jobs)
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from onward.jobs.error_text import one_line
 from onward.jobs.frozen import made_quickly
+from onward.jobs.param_filter import ParamFilter
 from onward.jobs.states import ENDED_BY_ERROR, RETRYABLE, TERMINAL, JobStatus, StepStatus
 from onward.text.patterns import matches
 from onward.text.queues import split
@@ -201,7 +202,7 @@ class JobFilter:
 
     With error codes or a message it matches only jobs that ended with such an error, or that wait for the next attempt
     after it; with a time of the end, only those that are over; with a time of the start, only those that are SCHEDULED.
-    The message is `error_text.one_line` of theirs.
+    The message is `error_text.one_line` of theirs. Of the parameters each has to match.
     """
 
     status: tuple[JobStatus, ...] = ()
@@ -216,6 +217,12 @@ class JobFilter:
     batch: str | None = None
     run_after: int | None = None
     run_before: int | None = None
+    params: tuple[ParamFilter, ...] = ()
+
+    @property
+    def can_be_left(self) -> bool:
+        """True if a job may come to match, or no longer match: its status, error and parameters can change."""
+        return self.statuses is not None or bool(self.params)
 
     @property
     def by_end(self) -> bool:
@@ -253,6 +260,7 @@ class JobFilter:
             and (self.run_after is None or job.due_at > self.run_after)  # of a SCHEDULED job it is `run_at`
             and (self.run_before is None or job.due_at < self.run_before)
             and self.allows(job)
+            and self.allows_params(job)
         )
 
     def allows(self, job: Job | Missed) -> bool:
@@ -264,6 +272,10 @@ class JobFilter:
             and (self.created_after is None or job.created_at > self.created_after)
             and (self.created_before is None or job.created_at < self.created_before)
         )
+
+    def allows_params(self, job: Job) -> bool:
+        """Return whether the job's parameters match."""
+        return all(one.matches(job.handler, job.params) for one in self.params)
 
 
 @dataclass(frozen=True, slots=True)

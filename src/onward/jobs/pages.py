@@ -7,12 +7,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate
+from time import monotonic
 from typing import Any
 
 import sqlalchemy as sa
 
 from onward.jobs import error_text, ledger, row
 from onward.jobs.model import Job, JobFilter, Visible
+from onward.jobs.param_filter import ParamFilter
 from onward.jobs.states import JobStatus
 from onward.storage.tables import BY_BATCH, BY_END, BY_OWNER, BY_PARENT, BY_TIME, jobs, later
 from onward.storage.transaction import Tx
@@ -21,6 +23,11 @@ _TEXTS = tuple(row.COLUMNS.index(name) for name in sorted(row.LARGE))
 WEIGHED_FROM = 10  # rows; the largest row has some megabytes
 NARROW = 10_000  # rows of a time that are read by its index; those of more are found sooner in the order of their ids
 END_OF_TIME = 2**62
+EXAMINED = 10_000  # jobs whose parameters one read looks at
+EXAMINED_IN_COMMIT = 1_000  # the same in a transaction that writes
+EXAMINE_S = 0.1  # and no further ones after this time, since parameters may be long
+SLICE = 500  # of them, in one statement
+EXACT_BYTES = 1_000_000  # of parameters that are decoded at once
 CLOCK_SLACK_US = 3_600_000_000  # a clock may have been set back, and a job that a handler dispatches is a little older
 
 # Unlike `sa.false()` it leaves the other conditions in the statement, without which SQLite refuses the named index.
@@ -44,6 +51,24 @@ class Page:
     jobs: tuple[Job, ...]
     has_next: bool
     has_previous: bool
+    start: str | None
+    end: str | None
+    """The ids to go on from: those of the outer jobs, or of the last job that a filter by parameters has looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The ids that match, in order, and the job to go on behind; None if none was left to look at."""
+
+    ids: list[str]
+    beyond: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    n: int
+    beyond: str | None
+    """The job to go on behind; None if there is no further one, or the limit is reached."""
 
 
 def page(
@@ -63,7 +88,7 @@ def page(
 
     With a `parent` they are jobs that its handler dispatched. Columns `without` are left empty. What it holds is taken
     from the allowance `most`. Raises PageTooLarge before the rows are decoded, and for a long page before they are
-    read.
+    read. With a filter by parameters it may hold fewer jobs, or none, and yet have a next page.
     """
     backwards = last is not None
     limit = (last if backwards else first) or 0
@@ -73,9 +98,14 @@ def page(
     if before is not None:
         conditions.append(jobs.c.id > before)
     index = _index(tx, visible, filter, parent)
+    rest, looked_to = filter, None
+    if filter.params:
+        matching = _search(tx, visible, filter, conditions, limit + 1, index, oldest_first=backwards)
+        looked_to = matching.beyond if len(matching.ids) <= limit else None
+        rest, conditions, index = JobFilter(), [jobs.c.id.in_(matching.ids)], None
     if most is not None and limit > WEIGHED_FROM:
         sized = [jobs.c.id, _size(without)]
-        wanted = _select(sized, visible, filter, conditions, limit + 1, index, oldest_first=backwards)
+        wanted = _select(sized, visible, rest, conditions, limit + 1, index, oldest_first=backwards)
         sizes = tx.execute_once(wanted)
         if sum(size for _, size in sizes[:limit]) > most.bytes:
             raise PageTooLarge
@@ -85,15 +115,18 @@ def page(
         )  # without those that were pruned meanwhile
     else:
         columns = row.columns_without(without)
-        wanted = _select(columns, visible, filter, conditions, limit + 1, index, oldest_first=backwards)
+        wanted = _select(columns, visible, rest, conditions, limit + 1, index, oldest_first=backwards)
         rows = tx.execute_once(wanted)
         more, rows = len(rows) > limit, rows[:limit]
     if most is not None:
         _charge_allowance(rows, most)
-    found = [row.decode(values) for values in rows]
+    found = tuple(row.decode(values) for values in rows)
+    more = more or looked_to is not None
+    nearest, farthest = (found[0].id, found[-1].id) if found else (looked_to, None)
+    farthest = looked_to or farthest
     if backwards:
-        return Page(tuple(reversed(found)), has_next=before is not None, has_previous=more)
-    return Page(tuple(found), has_next=more, has_previous=after is not None)
+        return Page(found[::-1], has_next=before is not None, has_previous=more, start=farthest, end=nearest)
+    return Page(found, has_next=more, has_previous=after is not None, start=nearest, end=farthest)
 
 
 def named(tx: Tx, ids: Sequence[str], *, most: Allowance, without: frozenset[str] = frozenset()) -> dict[str, Job]:
@@ -124,19 +157,33 @@ def json_values(text: Any) -> int:
     return sum(map(text.count, marks))
 
 
-def ids(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int, beyond: str = "") -> list[str]:
-    """Return the ids of the oldest `limit` jobs that match, oldest first, greater than `beyond`."""
+def ids(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int, beyond: str = "") -> Found:
+    """Return the ids of the oldest `limit` jobs that match, oldest first, greater than `beyond`.
+
+    With a filter by parameters there may be fewer, and yet further ones behind.
+    """
     conditions = [jobs.c.id > beyond] if beyond else []
     index = _index(tx, visible, filter)
-    found = tx.execute_once(_select([jobs.c.id], visible, filter, conditions, limit, index, oldest_first=True))
-    return [job_id for (job_id,) in found]
+    if filter.params:
+        return _search(tx, visible, filter, conditions, limit, index, oldest_first=True, most=EXAMINED_IN_COMMIT)
+    rows = tx.execute_once(_select([jobs.c.id], visible, filter, conditions, limit, index, oldest_first=True))
+    found = [job_id for (job_id,) in rows]
+    return Found(found, found[-1] if found and len(found) == limit else None)
 
 
-def count(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int) -> int:
-    """Return the number of jobs that match, counted up to `limit`."""
-    few = _select([jobs.c.id], visible, filter, [], limit, _index(tx, visible, filter)).subquery()
+def count(tx: Tx, *, visible: Visible, filter: JobFilter, limit: int, beyond: str = "") -> Counted:
+    """Return the number of jobs that match, counted up to `limit`: all of them, or those beyond a job.
+
+    With a filter by parameters it is of a part, and says where to go on.
+    """
+    index = _index(tx, visible, filter)
+    conditions = [jobs.c.id < beyond] if beyond else []
+    if filter.params:
+        found = _search(tx, visible, filter, conditions, limit, index)
+        return Counted(len(found.ids), None if len(found.ids) == limit else found.beyond)
+    few = _select([jobs.c.id], visible, filter, conditions, limit, index).subquery()
     ((n,),) = tx.execute_once(sa.select(sa.func.count()).select_from(few))
-    return int(n)
+    return Counted(int(n), None)
 
 
 def versions(
@@ -144,8 +191,11 @@ def versions(
 ) -> dict[str, int]:
     """Return the versions of the newest `limit` jobs that match, oldest first; only ids `among` these are looked at."""
     conditions = [] if among is None else [jobs.c.id.in_(sorted(among))]
-    index = _index(tx, visible, filter) if among is None else None
-    found = tx.execute_once(_select([jobs.c.id, jobs.c.version], visible, filter, conditions, limit, index))
+    rest, index = filter, _index(tx, visible, filter) if among is None else None
+    if filter.params:
+        matching = _search(tx, visible, filter, conditions, limit, index)
+        rest, conditions, index = JobFilter(), [jobs.c.id.in_(matching.ids)], None
+    found = tx.execute_once(_select([jobs.c.id, jobs.c.version], visible, rest, conditions, limit, index))
     return dict(reversed(found))
 
 
@@ -154,6 +204,58 @@ def fitting(tx: Tx, ids: Sequence[str], *, bytes: int, without: frozenset[str]) 
     sizes = dict(map(tuple, tx.execute_once(sa.select(jobs.c.id, _size(without)).where(jobs.c.id.in_(ids)))))
     sums = accumulate(sizes.get(job_id, 0) for job_id in ids)
     return list(ids[: max(1, sum(held <= bytes for held in sums))])
+
+
+def _search(  # noqa: PLR0917 - private
+    tx: Tx,
+    visible: Visible,
+    filter: JobFilter,
+    conditions: list[Any],
+    limit: int,
+    index: str | None,
+    *,
+    most: int | None = None,
+    oldest_first: bool = False,
+) -> Found:
+    """Look at the parameters of the first jobs that match otherwise, until `limit` of them match, or enough is read.
+
+    No index has the parameters. The database finds the text of a value, the same on each, and `ParamFilter` decides.
+    """
+    found: list[str] = []
+    looked, until = 0, monotonic() + EXAMINE_S
+    beyond: str | None = None
+    columns = [jobs.c.id, sa.and_(*(_may_match(one) for one in filter.params))]
+    while True:
+        place: list[Any] = []
+        if beyond is not None:
+            place = [jobs.c.id > beyond if oldest_first else jobs.c.id < beyond]
+        rows = tx.execute_once(
+            _select(columns, visible, filter, [*conditions, *place], SLICE, index, oldest_first=oldest_first)
+        )
+        found += _exact(tx, filter, [job_id for job_id, may in rows if may], limit - len(found))
+        if len(found) >= limit:
+            return Found(found, found[-1] if found else beyond)
+        if len(rows) < SLICE:
+            return Found(found, None)
+        looked, beyond = looked + SLICE, rows[-1][0]
+        if looked >= (most or EXAMINED) or monotonic() > until:
+            return Found(found, beyond)
+
+
+def _may_match(wanted: ParamFilter) -> sa.ColumnElement[bool]:
+    """Return a condition that all jobs meet whose parameters match, and few others."""
+    return sa.or_(*(jobs.c.params.contains(text, autoescape=True) for text in wanted.texts))
+
+
+def _exact(tx: Tx, filter: JobFilter, ids: list[str], limit: int) -> list[str]:
+    """Return the first `limit` of the ids, whose parameters match."""
+    found: list[str] = []
+    while ids and len(found) < limit:
+        some = fitting(tx, ids[: limit - len(found)], bytes=EXACT_BYTES, without=row.LARGE - {"params"})
+        stored = {job.id: job for job in map(row.decode, ledger.rows(tx, some, row.LARGE - {"params"}))}
+        found += [job_id for job_id in some if (job := stored.get(job_id)) is not None and filter.allows_params(job)]
+        ids = ids[len(some) :]
+    return found
 
 
 def _select(  # noqa: PLR0917 - private

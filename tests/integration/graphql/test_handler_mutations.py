@@ -8,6 +8,7 @@ from typing import Any
 
 import jwt
 import pytest
+import sqlalchemy as sa
 from cryptography.fernet import Fernet
 from strawberry.schema import schema_converter
 
@@ -17,6 +18,8 @@ from onward.config.settings import SettingsError, load
 from onward.graphql.generated import mutations
 from onward.graphql.generated.members import Member
 from onward.graphql.generated.schema_type import SchemaType
+from onward.jobs.param_filter import ENCRYPTED
+from onward.storage.tables import jobs
 from onward.testing import app
 from onward.testing.app import TestApp
 
@@ -169,6 +172,24 @@ async def test_a_secret_is_encrypted(shop: TestApp) -> None:
     payload = await send(shop, "shopPay", pin="12345", amount=3)
     assert "12345" not in str((await shop.job(payload["job"]["id"])).params)
     assert errors(await send(shop, "shopPay", pin="1", amount=3)) == [("INVALID", ["pin"])]
+
+
+async def test_a_secret_is_found_by_no_filter(shop: TestApp) -> None:
+    """Neither its text nor what stands for it; also where an older job has it in the clear."""
+    made = (await send(shop, "shopPay", pin="98765", amount=77))["job"]["id"]
+
+    async def found(name: str, value: Any) -> list[str]:
+        query = "query($f: JobFilter) { jobs(filter: $f) { nodes { id } } }"
+        answer = await shop.graphql(query, f={"params": [{"name": name, "values": [value]}]})
+        return [node["id"] for node in answer["data"]["jobs"]["nodes"]]
+
+    token = (await shop.job(made)).params["pin"][ENCRYPTED]
+    assert await found("amount", 77) == [made]
+    assert await found("pin", "98765") == await found("pin", token) == await found(f"pin.{ENCRYPTED}", token) == []
+    clear = sa.update(jobs).where(jobs.c.id == made).values(params='{"pin":"98765","amount":77}')
+    await shop.onward.writer.run(lambda tx: tx.execute(clear))
+    assert await found("amount", 77) == [made]
+    assert await found("pin", "98765") == []
 
 
 async def test_a_sequence_is_a_mutation(shop: TestApp) -> None:

@@ -14,8 +14,9 @@ from onward.cli import check
 from onward.config.settings import Settings, SettingsError, load
 from onward.handlers.base import InvalidParameters, Permanent
 from onward.jobs import ledger
-from onward.jobs.encryption import ENCRYPTED, Encryption, NoKey
+from onward.jobs.encryption import Encryption, NoKey
 from onward.jobs.model import Job
+from onward.jobs.param_filter import ENCRYPTED
 from onward.jobs.states import JobStatus
 from onward.runtime import handlers, wiring
 from tests import application

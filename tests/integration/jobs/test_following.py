@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from onward.jobs import commands, row
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.following import READ_BYTES, follow
 from onward.jobs.model import Job, JobError, JobFilter, Visible
+from onward.jobs.param_filter import param_filter
 from onward.jobs.position import Snapshot
 from onward.jobs.states import JobStatus
 from onward.storage.tables import jobs
@@ -117,3 +120,30 @@ async def test_a_retry_takes_a_job_out_of_a_filter_by_its_error(writer: Writer, 
     stream = follow(feed, read, visible=ALL, filter=JobFilter(error_code=("BUSY",)))
     async with asyncio.timeout(30), aclosing(stream):
         assert (await anext(stream))[0] == changes[1]
+
+
+async def test_a_filter_by_a_parameter_follows_the_jobs_that_have_it(writer: Writer, anyio_backend: str) -> None:
+    """Missed ones too; a job whose parameters are replaced is sent once more."""
+    ordered, other = await writer.run(accept), await writer.run(accept)
+    _params = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_")).values(params=sa.bindparam("params_"))
+    await writer.run(lambda tx: tx.execute(_params, id_=ordered.id, params_='{"order":"A-17"}'))
+    since = (await writer.database.read(Snapshot.of)).position
+    missed = [await writer.run(lambda tx, one=one: cancelled(tx, one.id)) for one in (ordered, other)]  # type: ignore[misc]
+    feed = ChangeFeed(writer.database)  # it is not started: the test gives its changes
+    wanted = JobFilter(params=(param_filter("order", ["A-17"]),))
+    without = frozenset({"params", "steps", "result"})
+    stream = follow(feed, writer.database.read, visible=ALL, filter=wanted, since=since, without=without)
+    async with asyncio.timeout(30), aclosing(stream):
+        assert (await anext(stream))[0].id == missed[0].id
+        (subscription,) = feed._all
+        put = partial(_put, subscription, feed)
+        put(missed[1], {})
+        put(missed[0], {"order": "A-18"})
+        assert (await anext(stream))[0].id == missed[0].id
+        put(missed[0], {"order": "A-18"}, 2)
+        put(missed[1], {"order": "A-17"}, 2)
+        assert (await anext(stream))[0].id == missed[1].id
+
+
+def _put(subscription: Any, feed: ChangeFeed, job: Job, params: dict[str, Any], later: int = 1) -> None:
+    subscription.put(replace(job, version=job.version + later, params=params), feed._position())

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from onward.jobs import ledger, pages, row
 from onward.jobs.error_text import one_line
 from onward.jobs.model import Job, JobError, JobFilter, Visible
+from onward.jobs.param_filter import ENCRYPTED, param_filter
 from onward.jobs.states import TERMINAL, JobStatus
 from onward.storage.engine import Database
 from onward.storage.tables import jobs
@@ -25,10 +26,28 @@ _delete = sa.delete(jobs).where(jobs.c.id == sa.bindparam("id_"))
 MESSAGES = ("no", "no answer", "no\n answer")
 CODES = ("BUSY", "503", "%", 'a"b', "ü")
 HANDLERS = ("email.welcome", "email.bill", "steps.item", "e_ail.odd", "email%.odd")
+PARAMS: tuple[dict[str, Any], ...] = (
+    *({"order": text} for text in ("A-17", "a-17", "A-1", "", 'A"17\x00%_/\\é', "1", "true", '"', "\u2028")),
+    *({"n": n, "to": "A-17"} for n in (1, 1.0, 12, True, False, None, 0, -0.0, 0.1, -1, 1e300, 10**16, 1e16)),
+    *({"n": n} for n in (2**53, 2**53 + 1, float(2**53), 2**63 - 1, 2**64 - 1, -(2**63))),
+    {"order": {ENCRYPTED: "token"}},
+    {"order": ["A-17"]},
+    {"order": {"order": "A-17", "n": 1, "": {"é": None}}},
+    {"note": '"order":"A-17","n":1,'},
+    {},
+)
+NAMES = ("order", "n", "order.order", "order.n", "note", "order." + ENCRYPTED, "to", "Order", "é")
+VALUES = (
+    *("A-17", "a-17", "A-1", "", 'A"17\x00%_/\\é', "1", "true", '"', "token", "\u2028", '"order":"A-17","n":1,'),
+    *(1, 1.0, 12, True, False, None, 0, 0.0, -0.0, 0.1, -1, 1e300, 10**16, 1e16, 2**53, 2**53 + 1, float(2**53)),
+    *(2**63 - 1, 2**64 - 1, -(2**63), float(2**63)),
+)
 _place = (
     sa.update(jobs)
     .where(jobs.c.id == sa.bindparam("id_"))
-    .values({name: sa.bindparam(f"{name}_") for name in ("status", "created_at", "finished_at", "error", "batch")})
+    .values(
+        {name: sa.bindparam(f"{name}_") for name in ("status", "created_at", "finished_at", "error", "batch", "params")}
+    )
 )
 
 
@@ -51,6 +70,7 @@ def filled(writer: Writer) -> list[Job]:
                 finished_at_=tx.now + n if status in TERMINAL else None,
                 error_=row.encode_error(chance.choice([None, error]) if status is not S.SUCCEEDED else None),
                 batch_=chance.choice([None, "batch_1", "batch_2"]),
+                params_=row.encode(PARAMS[n % len(PARAMS)]),
             )
             found.append(job.id)
         by_id = ledger.get_many(tx, found)
@@ -81,6 +101,14 @@ def filters(filled: list[Job], chance: random.Random) -> JobFilter:
         run_after=chance.choice([None] * 50 + [job.due_at for job in filled]),
         run_before=chance.choice([None] * 50 + [job.due_at for job in filled]),
         batch=chance.choice([None, None, "batch_1", "batch_3"]),
+        params=tuple(
+            param_filter(
+                chance.choice(NAMES),
+                chance.sample(VALUES, chance.choice([1, 3, 12])),
+                frozenset(chance.sample(HANDLERS, chance.choice([0, 0, 1]))),
+            )
+            for _ in range(chance.choice([0, 0, 0, 1, 2]))
+        ),
     )
 
 
@@ -116,7 +144,98 @@ def test_a_page_equals_that_of_the_model(
         more = page.has_previous if backwards else page.has_next
         assert more == (len(expected) > size)
         counted = writer.database.read_sync(lambda tx: pages.count(tx, visible=visible, filter=wanted, limit=size))  # noqa: B023
-        assert counted == min(size, len(model(filled, visible, wanted)))
+        assert counted.n == min(size, len(model(filled, visible, wanted)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_parameters_value_selects_the_jobs_that_have_it(writer: Writer, filled: list[Job], name: str) -> None:
+    """Every value alone, as Python compares it and as the databases find it: whole, exact, and of its own kind."""
+
+    def read(tx: Tx) -> None:
+        for value in VALUES:
+            wanted = JobFilter(params=(param_filter(name, [value]),))
+            page = pages.page(tx, visible=ALL, filter=wanted, first=60)
+            assert [job.id for job in page.jobs] == [job.id for job in model(filled, ALL, wanted)], (name, value)
+            assert not page.has_next
+
+    writer.database.read_sync(read)
+
+
+def test_kinds_of_values_are_told_apart(writer: Writer, filled: list[Job]) -> None:
+    def found(value: Any) -> list[str]:
+        wanted = JobFilter(params=(param_filter("n", [value]),))
+        page = writer.database.read_sync(lambda tx: pages.page(tx, visible=ALL, filter=wanted, first=60))
+        by_id = {job.id: repr(job.params["n"]) for job in filled if "n" in job.params}
+        return sorted({by_id[job.id] for job in page.jobs})
+
+    assert found(1) == found(1.0) == ["1", "1.0"]
+    assert found(True) == ["True"]
+    assert found("1") == []
+    assert found(0) == found(-0.0) == ["-0.0", "0"]
+    assert found(None) == ["None"]
+    assert found(2**53 + 1) == [str(2**53 + 1)]
+    assert found(2**53) == ["9007199254740992", "9007199254740992.0"]
+
+
+@pytest.mark.parametrize("size", [1, 3, 60])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_search_that_stops_early_says_where_to_go_on(
+    writer: Writer, filled: list[Job], monkeypatch: pytest.MonkeyPatch, size: int, *, backwards: bool
+) -> None:
+    """A page looks at a bounded number of jobs, and may be empty before the last one; together they are the list."""
+    monkeypatch.setattr(pages, "SLICE", 4)
+    monkeypatch.setattr(pages, "EXAMINED", 8)
+    monkeypatch.setattr(pages, "EXAMINED_IN_COMMIT", 8)
+    wanted = JobFilter(params=(param_filter("order", ["A-17"]),))
+    expected = [job.id for job in model(filled, ALL, wanted)]
+    seen: list[str] = []
+    lengths = []
+    place: str | None = None
+    while True:
+        cut: dict[str, Any] = {"last": size, "before": place} if backwards else {"first": size, "after": place}
+        page = writer.database.read_sync(lambda tx, cut=cut: pages.page(tx, visible=ALL, filter=wanted, **cut))  # type: ignore[misc]
+        ids = [job.id for job in page.jobs]
+        seen = [*ids, *seen] if backwards else [*seen, *ids]
+        lengths.append(len(ids))
+        place = page.start if backwards else page.end
+        if not (page.has_previous if backwards else page.has_next):
+            break
+    assert seen == expected
+    assert 0 in lengths
+    oldest: list[str] = []
+    place, n = "", 0
+    while place is not None:
+        found = writer.database.read_sync(
+            lambda tx, place=place: pages.ids(tx, visible=ALL, filter=wanted, limit=size, beyond=place)  # type: ignore[misc]
+        )
+        oldest, place = [*oldest, *found.ids], found.beyond
+    assert oldest == expected[::-1]
+    place = ""
+    while place is not None:
+        counted = writer.database.read_sync(
+            lambda tx, place=place: pages.count(tx, visible=ALL, filter=wanted, limit=60, beyond=place)  # type: ignore[misc]
+        )
+        n, place = n + counted.n, counted.beyond
+    assert n == len(expected)
+
+
+def test_long_parameters_are_compared_a_few_at_once(
+    writer: Writer, filled: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "EXACT_BYTES", 1)
+    wanted = JobFilter(params=(param_filter("order", ["A-17"]),))
+    page = writer.database.read_sync(lambda tx: pages.page(tx, visible=ALL, filter=wanted, first=60))
+    assert list(page.jobs) == model(filled, ALL, wanted)
+
+
+def test_no_further_jobs_are_looked_at_after_a_time(
+    writer: Writer, filled: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "SLICE", 4)
+    monkeypatch.setattr(pages, "EXAMINE_S", -1.0)
+    wanted = JobFilter(params=(param_filter("order", ["nothing"]),))
+    page = writer.database.read_sync(lambda tx: pages.page(tx, visible=ALL, filter=wanted, first=60))
+    assert (page.jobs, page.has_next, page.end) == ((), True, filled[3].id)
 
 
 @pytest.mark.parametrize("size", [1, 7, 60, 61])
@@ -164,7 +283,8 @@ def test_a_bulk_retry_takes_the_oldest_matching_jobs(writer: Writer, filled: lis
     wanted = JobFilter(status=(S.FAILED, S.CANCELLED), handler=("e*",))
     expected = [job.id for job in reversed(model(filled, ALL, wanted))][:5]
     assert expected
-    assert writer.database.read_sync(lambda tx: pages.ids(tx, visible=ALL, filter=wanted, limit=5)) == expected
+    found = writer.database.read_sync(lambda tx: pages.ids(tx, visible=ALL, filter=wanted, limit=5))
+    assert found == pages.Found(expected, expected[-1])
 
 
 def test_a_page_reads_no_more_than_it_shows(sqlite_ledger: str) -> None:

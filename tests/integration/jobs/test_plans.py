@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from onward.jobs import (
     waits,
 )
 from onward.jobs.model import EVERYTHING, JobFilter, Visible
+from onward.jobs.param_filter import param_filter
 from onward.jobs.row import COLUMNS
 from onward.jobs.states import JobStatus
 from onward.storage.sql import as_list
@@ -224,6 +226,40 @@ def test_a_filter_by_time_or_batch_reads_few_rows_on_postgresql(postgres_ledger:
 
         read_pages(writer, FILTERS[index], explained)
     assert max(read) < 200, read
+
+
+BY_PARAM = JobFilter(handler=("conformance.job",), params=(param_filter("order", ["A-17"]),))
+
+
+def test_a_filter_by_a_parameter_reads_the_jobs_of_its_handler_in_their_order(writer: Writer) -> None:
+    seen: list[str] = []
+    read_pages(writer, BY_PARAM, lambda *given: seen.extend(plan(writer, *given)))
+    assert sum("jobs_by_handler (handler=?" in line for line in seen) == 3, seen
+    assert not any("SCAN onward_jobs" in line or "ORDER BY" in line for line in seen), seen
+
+
+def test_a_filter_by_a_parameter_reads_a_bounded_number_of_rows_on_postgresql(
+    postgres_ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No index has the parameters; the ledger has many more jobs."""
+    monkeypatch.setattr(pages, "SLICE", 100)
+    monkeypatch.setattr(pages, "EXAMINED", 300)
+    monkeypatch.setattr(pages, "EXAMINED_IN_COMMIT", 300)
+    monkeypatch.setattr(pages, "EXAMINE_S", 60.0)
+    with ledgers.writing(postgres_ledger) as writer, _connected(writer) as execute:
+        execute("ALTER TABLE _ledger.jobs SET (autovacuum_enabled = false)")
+        _fill(execute, writer.run_sync(ledgers.accept).id, "over")
+        execute("ANALYZE _ledger.jobs")
+        read = []
+
+        def explained(text: str, params: dict[str, Any]) -> None:
+            ((found,),) = execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", params)
+            read.append(_rows_read(found[0]["Plan"]))
+
+        for wanted in (BY_PARAM, replace(BY_PARAM, handler=())):
+            read_pages(writer, wanted, explained)
+    assert len(read) == 2 * (3 + 1 + 3 + 3), "slices of the page, the page, the oldest ids, the count"
+    assert max(read) <= 100, read
 
 
 BACKLOG = 2_000  # jobs in each state

@@ -283,7 +283,7 @@ async def test_a_bulk_retry_leaves_out_all_but_one_of_a_key(writer: Writer) -> N
         await writer.run(lambda tx: ended(tx, failed[-1], S.FAILED))
 
     def retry(tx: Tx) -> list[Job]:
-        ids = commands.retryable(tx, filter=JobFilter(), limit=10, visible=ALL)
+        ids = commands.retryable(tx, filter=JobFilter(), limit=10, visible=ALL).ids
         return commands.retry_each(tx, ids, visible=ALL, route=route)
 
     assert [job.id for job in await writer.run(retry, ALONE)] == [failed[0].id]

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Route, expect
 
+from onward.jobs import pages
+from tests.integration.graphql.conftest import settings_in
 from tests.system.web.asking import process
 from tests.system.web.conftest import Watched
-from tests.system.web.console_page import no_findings, opened
+from tests.system.web.console_page import another_server, no_findings, opened
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
 ROWS = "table.jobs tbody tr"
@@ -44,6 +46,53 @@ async def test_the_list_is_filtered_by_status_handler_code_and_time(
     await page.get_by_label("Accepted after").fill(later)
     await expect(page.get_by_text("No job matches this filter.")).to_be_visible()
     assert "after=" in page.url
+
+
+async def test_the_list_is_filtered_by_a_parameter(watched: Watched, served: str, console_packages: Path) -> None:
+    """The filter is in the address, holds for changes that come in, and for what is done to all that match."""
+    soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    wanted, other = process(served, "New York", runAt=soon), process(served, "new york", runAt=soon)
+    page = await opened(watched, served, "#/jobs")
+    rows, field = page.locator(ROWS), page.get_by_label("Parameter and value")
+    await field.fill('item="New York"')
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text(wanted)
+    assert "param=item" in page.url
+    await no_findings(page, console_packages)
+    await page.reload()
+    await expect(field).to_have_value('item="New York"')
+    await expect(rows).to_have_count(1)
+    process(served, "another", runAt=soon)
+    newer = process(served, "New York", runAt=soon)
+    await expect(rows).to_have_count(2)
+    await expect(rows.first).to_contain_text(newer)
+    await page.get_by_role("button", name="Cancel all that match").click()
+    await page.get_by_role("button", name="Cancel 2 jobs").click()
+    await expect(page.get_by_text("2 jobs cancelled.")).to_be_visible()
+    await page.get_by_role("button", name="Close").click()
+    await field.fill("item=New York")
+    await expect(page.get_by_role("alert")).to_contain_text("A parameter has a name and a value")
+    await expect(page.get_by_role("button", name="Cancel all that match")).to_have_count(0)
+    await field.fill("item=nothing")
+    await expect(page.get_by_text("No job matches this filter.")).to_be_visible()
+    await page.get_by_role("button", name="Clear").click()
+    await expect(rows.filter(has_text=other)).to_contain_text("Scheduled")
+
+
+async def test_a_page_that_has_looked_at_enough_jobs_leads_to_the_next(watched: Watched, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pages, "SLICE", 10)
+        patched.setattr(pages, "EXAMINED", 10)
+        async with another_server(watched, settings_in(tmp_path)) as served:
+            soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+            old = process(served, "old", runAt=soon)
+            for number in range(15):
+                process(served, f"item {number}", runAt=soon)
+            page = await opened(watched, served, "#/jobs?param=item%3Dold")
+            await expect(page.get_by_text("None of the jobs looked at so far matches.")).to_be_visible()
+            await page.get_by_role("button", name="Older", exact=True).click()
+            await expect(page.locator(ROWS)).to_contain_text(old)
+            await expect(page.get_by_role("button", name="Older", exact=True)).to_be_disabled()
 
 
 async def test_the_filter_offers_all_handlers(watched: Watched, served: str) -> None:

@@ -53,7 +53,7 @@ async def cancel_jobs(info: Info, input: CancelJobsInput) -> CancelJobsPayload |
     with errors_in(payload):
         cancels = BulkCancel(
             writer=services.writer,
-            wanted=matching(input.filter, input.limit),
+            wanted=matching(input.filter, input.limit, info.context),
             visible=info.context.viewer.visible,
             left=input.limit,
             beyond=beyond(input.after),

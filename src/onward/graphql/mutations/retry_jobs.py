@@ -11,7 +11,7 @@ from typing import Protocol
 import strawberry
 from graphql import GraphQLError
 
-from onward.graphql.context import Info
+from onward.graphql.context import Context, Info
 from onward.graphql.enqueue import MutationError, open_jobs_capacity, unavailable
 from onward.graphql.ids import cursor, job_id_of
 from onward.graphql.resolvers import mutation
@@ -53,14 +53,15 @@ class BulkPayload(Protocol):
     errors: list[UserError]
 
 
-def matching(filter: JobFilter, limit: int) -> model.JobFilter:
+def matching(filter: JobFilter, limit: int, context: Context) -> model.JobFilter:
     """Return the model of a bulk mutation's filter. Raises MutationError, also for a limit out of bounds."""
     if not 0 < limit <= MAX_JOBS:
         raise MutationError(UserError.invalid("limit", f"A limit must be between 1 and {MAX_JOBS:,}."))
     try:
-        return filter.model()
+        return filter.model(context)
     except GraphQLError as error:
-        raise MutationError(UserError.invalid("filter", error.message)) from error
+        code = UserErrorCode((error.extensions or {})["code"])
+        raise MutationError(UserError(code=code, message=error.message, path=["filter"])) from error
 
 
 def beyond(after: str | None) -> str:
@@ -85,7 +86,7 @@ async def retry_jobs(info: Info, input: RetryJobsInput) -> RetryJobsPayload | No
     with errors_in(payload):
         retries = BulkRetry(
             writer=context.services.writer,
-            wanted=matching(input.filter, input.limit),
+            wanted=matching(input.filter, input.limit, context),
             visible=context.viewer.visible,
             route=context.services.dispatcher.route,
             left=input.limit,

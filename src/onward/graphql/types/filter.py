@@ -5,17 +5,30 @@ from __future__ import annotations
 from datetime import datetime
 
 import strawberry
+from strawberry.scalars import JSON
 
 from onward.graphql.base import public_error
+from onward.graphql.context import Context
 from onward.graphql.inputs import aware
 from onward.graphql.types.enums import JobStatus
 from onward.graphql.viewer import MAX_SUBJECT_LENGTH
 from onward.jobs import model
 from onward.jobs.error_text import one_line
+from onward.jobs.param_filter import MAX_FILTERS, ParamFilter, param_filter
 from onward.text.visibility import is_plain
 
 PATTERNS = 20
 PATTERN_LENGTH = 200
+
+
+@strawberry.input(description="A parameter of a job, as its handler declares it, and the values that it may have.")
+class JobParamFilter:
+    name: str = strawberry.field(
+        description="The parameter's name, as in `item_id`; `address.city` is a member of the parameter `address`."
+    )
+    values: list[JSON | None] = strawberry.field(
+        description="Any of these: texts, numbers, true, false or null, compared exactly. `5` is no text."
+    )
 
 
 @strawberry.input(description="Conditions that a job must all meet. An omitted or empty one matches every job.")
@@ -41,9 +54,14 @@ class JobFilter:
         description="Their `runAt` is later. With this or `runBefore` it matches only jobs that are SCHEDULED."
     )
     run_before: datetime | None = strawberry.field(description="Their `runAt` is earlier.")
+    params: list[JobParamFilter] | None = strawberry.field(
+        description="For admins: their parameters have these values, all of them; secret ones match none. It has no"
+        " index: a page looks at some 10,000 jobs, and may be short, or empty, where `hasNextPage` is true: go on with"
+        " its cursor, and narrow it by `handler` or time."
+    )
 
-    def model(self) -> model.JobFilter:
-        """Return the ledger's filter. Raises GraphQLError INVALID."""
+    def model(self, context: Context) -> model.JobFilter:
+        """Return the ledger's filter. Raises GraphQLError INVALID and NOT_ALLOWED."""
         created_after, created_before = _span(self.created_after, self.created_before, "created")
         finished_after, finished_before = _span(self.finished_after, self.finished_before, "finished")
         run_after, run_before = _span(self.run_after, self.run_before, "run")
@@ -60,7 +78,26 @@ class JobFilter:
             batch=None if self.batch is None else names([self.batch], "batch")[0],
             run_after=run_after,
             run_before=run_before,
+            params=_params(self.params or [], context),
         )
+
+
+def _params(given: list[JobParamFilter], context: Context) -> tuple[ParamFilter, ...]:
+    """Return the filters by parameters. Raises GraphQLError INVALID and NOT_ALLOWED."""
+    if given and not context.viewer.visible.everything:  # a handler's parameters are not shown to owners of its jobs
+        raise public_error("Only admins may filter by parameters.", "NOT_ALLOWED")
+    if len(given) > MAX_FILTERS:
+        raise public_error(f"A filter must name at most {MAX_FILTERS} parameters.", "INVALID")
+    try:
+        return tuple(param_filter(one.name, one.values, _secret_in(one.name, context)) for one in given)
+    except ValueError as error:
+        raise public_error(f"{str(error).capitalize()}.", "INVALID") from None
+
+
+def _secret_in(name: str, context: Context) -> frozenset[str]:
+    """Return the handlers that keep the parameter secret: older jobs of theirs may have it in the clear."""
+    first = name.split(".", maxsplit=1)[0]
+    return frozenset(one.name for one in context.services.handlers.values() if first in one.secret)
 
 
 def _span(after: datetime | None, before: datetime | None, what: str) -> tuple[int | None, int | None]:
@@ -88,5 +125,6 @@ def names(given: list[str] | None, what: str, most: int = PATTERN_LENGTH) -> tup
     return found
 
 
-def filtered(given: JobFilter | None) -> model.JobFilter:
-    return given.model() if given else model.JobFilter()
+def filtered(given: JobFilter | None, context: Context) -> model.JobFilter:
+    """Return the ledger's filter of an argument. Raises GraphQLError INVALID and NOT_ALLOWED."""
+    return given.model(context) if given else model.JobFilter()

@@ -39,8 +39,8 @@ class ShownPage:
         return PageInfo(
             has_next_page=page.has_next,
             has_previous_page=page.has_previous,
-            start_cursor=cursor(page.jobs[0].id) if page.jobs else None,
-            end_cursor=cursor(page.jobs[-1].id) if page.jobs else None,
+            start_cursor=None if page.start is None else cursor(page.start),
+            end_cursor=None if page.end is None else cursor(page.end),
         )
 
 

@@ -84,7 +84,7 @@ class ManualRetries:
         route = harness.front.dispatcher.route
 
         def retry(tx: Tx) -> list[Job]:
-            oldest = commands.retryable(tx, filter=only, limit=2, visible=ALL)
+            oldest = commands.retryable(tx, filter=only, limit=2, visible=ALL).ids
             return commands.retry_each(tx, oldest, visible=ALL, route=route)
 
         retried = await harness.front.writer.run(retry)

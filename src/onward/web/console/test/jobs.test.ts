@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { asInput, crossed, matcher, NONE, readFilter, readPlace, toJobs, unreadable } from '../src/pages/jobs/filter';
+import { asInput, crossed, matcher, NONE, params, readFilter, readPlace, toJobs, unreadable } from '../src/pages/jobs/filter';
 import { length } from '../src/format';
 import { written } from '../src/pages/job/chunks';
 import { attempts, took } from '../src/pages/job/sums';
@@ -17,6 +17,21 @@ test('an address is read as a filter, and what no filter is is left out', () => 
   assert.deepEqual(filter, { ...NONE, status: ['FAILED'], handler: 'email.*', after: '2026-01-01T12:00:00.000Z' });
   assert.deepEqual(asInput(filter), { status: ['FAILED'], handler: ['email.*'], createdAfter: '2026-01-01T12:00:00.000Z' });
   assert.equal(asInput(NONE), null);
+});
+
+test('the value of a parameter is of each kind that its text may mean', () => {
+  const sent = (text: string) => JSON.stringify(params(text));
+  assert.equal(sent(''), '[]');
+  assert.equal(sent(' order=A-17  address.city="New \\"York\\"" '), '[{"name":"order","values":["A-17"]},{"name":"address.city","values":["New \\"York\\""]}]');
+  assert.equal(sent('n=5 m=-0.5 o=true p=null q="5"'), '[{"name":"n","values":[5,"5"]},{"name":"m","values":[-0.5,"-0.5"]},{"name":"o","values":[true,"true"]},{"name":"p","values":[null,"null"]},{"name":"q","values":["5"]}]');
+  assert.equal(sent('n=05 m=1e999 o=a=b'), '[{"name":"n","values":["05"]},{"name":"m","values":["1e999"]},{"name":"o","values":["a=b"]}]');
+  assert.equal(sent('n=99999999999999999999'), '[{"name":"n","values":["99999999999999999999"]}]');
+  for (const wrong of ['order', 'order=', '=A-17', 'order="A-17', 'order="\\x"', 'order=A 17']) {
+    assert.equal(params(wrong), null, wrong);
+    assert.match(crossed({ ...NONE, param: wrong }), /^A parameter has a name and a value/);
+  }
+  const search = new URLSearchParams(toJobs({ param: 'order=A-17' }).split('?')[1]);
+  assert.deepEqual([unreadable(search), asInput(readFilter(search))], [[], { params: [{ name: 'order', values: ['A-17'] }] }]);
 });
 
 test('what an address holds besides a filter is named', () => {

@@ -18,6 +18,12 @@ export type JobFilter = {
   batch?: string | null | undefined;
   runAfter?: string | null | undefined;
   runBefore?: string | null | undefined;
+  params?: Array<JobParamFilter> | null | undefined;
+};
+
+export type JobParamFilter = {
+  name: string;
+  values: Array<unknown>;
 };
 
 export type JobStatus =

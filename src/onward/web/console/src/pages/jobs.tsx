@@ -95,7 +95,7 @@ function Rows({ filter, place }: { filter: Filter; place: Place }) {
           />
         ) : null}
       </div>
-      {rows?.length === 0 ? <Nothing filtered={asInput(filter) !== null} /> : null}
+      {rows?.length === 0 ? <Nothing filtered={asInput(filter) !== null} more={info?.hasNextPage ?? false} /> : null}
       {info && !(newest && !info.hasNextPage) ? (
         <nav class="pager" aria-label="Pages of jobs">
           <button type="button" class="quiet" disabled={newest} onClick={newestPage}>Newest</button>
@@ -120,7 +120,9 @@ function Bulk({ filter, done }: { filter: Filter; done: () => void }) {
   );
 }
 
-function Nothing({ filtered }: { filtered: boolean }) {
+// By parameters the server looks at so many jobs for a page: behind it there may be others that match.
+function Nothing({ filtered, more }: { filtered: boolean; more: boolean }) {
+  if (more) return <EmptyState title="None of the jobs looked at so far matches.">Go on with Older, or narrow the filter by handler and time.</EmptyState>;
   return filtered
     ? <EmptyState title="No job matches this filter.">Jobs that come to match appear here by themselves.</EmptyState>
     : <EmptyState title="No jobs yet.">A job appears here as soon as it is accepted, and is followed until it is done.</EmptyState>;

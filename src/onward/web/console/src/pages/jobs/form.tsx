@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { moment } from '../../format';
 import { go } from '../../route';
 import { useSystem, useViewer } from '../../viewer';
-import { asInput, NONE, toJobs, type Filter } from './filter';
+import { asInput, EXAMPLE, NONE, toJobs, type Filter } from './filter';
 
 const TYPING_MS = 350;
 const LENGTH = 200;
@@ -22,14 +22,14 @@ export function FilterForm({ filter }: { filter: Filter }) {
       const value = filter[input.name as 'handler'];
       if (document.activeElement !== input) input.value = input.type === 'datetime-local' ? local(value) : value;
     }
-  }, [filter]);
+  }, [filter, admin]); // some fields are for admins, whom the page knows a moment later
   const apply = () => {
     clearTimeout(timer.current);
     const data = new FormData(form.current!);
     const text = (name: string) => String(data.get(name) ?? '').trim();
     const time = (name: string) => (text(name) ? new Date(text(name)).toISOString() : '');
     go(toJobs({
-      ...latest.current, handler: text('handler'), code: text('code'), owner: text('owner'), after: time('after'), before: time('before'), runAfter: time('runAfter'), runBefore: time('runBefore'),
+      ...latest.current, handler: text('handler'), code: text('code'), owner: text('owner'), after: time('after'), before: time('before'), runAfter: time('runAfter'), runBefore: time('runBefore'), param: text('param'),
     }));
   };
   const typed = () => { clearTimeout(timer.current); timer.current = setTimeout(apply, TYPING_MS); };
@@ -43,12 +43,13 @@ export function FilterForm({ filter }: { filter: Filter }) {
       </div>
       <div class="field"><label for="filter-code">Error code</label><input id="filter-code" name="code" placeholder="TIMEOUT" {...text} /></div>
       {admin ? <div class="field"><label for="filter-owner">Owner</label><input id="filter-owner" name="owner" placeholder="a viewer's id" {...text} /></div> : null}
+      {admin ? <div class="field wide"><label for="filter-param">Parameter and value</label><input id="filter-param" name="param" placeholder={EXAMPLE} {...text} maxLength={1_000} /></div> : null}
       <div class="field"><label for="filter-after">Accepted after</label><input id="filter-after" name="after" type="datetime-local" step="1" onChange={apply} /></div>
       <div class="field"><label for="filter-before">and before</label><input id="filter-before" name="before" type="datetime-local" step="1" onChange={apply} /></div>
       <div class="field"><label for="filter-run-after">Scheduled after</label><input id="filter-run-after" name="runAfter" type="datetime-local" step="1" onChange={apply} /></div>
       <div class="field"><label for="filter-run-before">Scheduled before</label><input id="filter-run-before" name="runBefore" type="datetime-local" step="1" onChange={apply} /></div>
       <Conditions filter={filter} />
-      <button type="button" class="quiet" hidden={!asInput(filter)} onClick={() => go(toJobs(NONE))}>Clear</button>
+      <button type="button" class="quiet" hidden={!asInput(filter) && !filter.param} onClick={() => go(toJobs(NONE))}>Clear</button>
     </form>
   );
 }
