@@ -12,16 +12,15 @@ import sqlalchemy as sa
 
 from benchmarks import progress
 from benchmarks.base import Measured, Row, Scope, emptied, in_turn
+from benchmarks.far import far_away
 from benchmarks.figures.durable import add_accepted, add_enqueued
 from benchmarks.figures.queues import process, watched
 from benchmarks.postgres import BACKENDS, Round, Servers, ledger, servers
 from benchmarks.processes import finished, free_port, ours, python, running, wait_for_port
 from onward.storage.engine import Database
-from tests.system.faults.loop import Loop
-from tests.system.faults.proxy import Mode, Proxy
 
 JOBS = 5_000
-ROUND_TRIPS_MS = (2, 5)
+ROUND_TRIPS_MS = (2, 4)  # whole milliseconds each way, as the proxy's timers
 DATABASES = ("SQLite", "PostgreSQL")
 Taking = Callable[[int, Measured], None]
 
@@ -66,16 +65,11 @@ def _round(on: Servers, database: str, backend: str) -> Iterator[tuple[Round, Pa
 
 
 def _enqueued(on: Servers, ms: int, measured: Measured) -> None:
-    with on.onward("background") as run, Loop() as loop:
+    with on.onward("background") as run:
         there = sa.make_url(run.url)
-        proxy = Proxy(loop, there.port or 5432)
-        try:
-            proxy.delay_s = ms / 2_000  # each way
-            proxy.set(Mode.DELAY if ms else Mode.PASS)
-            url = there.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
+        with far_away(there.port or 5432, ms) as port:
+            url = there.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
             add_enqueued(on, measured, replace(run, env=run.env | {"ONWARD_DATABASE__URL": url}))
-        finally:
-            proxy.close()
 
 
 def _accepted(on: Servers, database: str, processes: int, measured: Measured) -> None:

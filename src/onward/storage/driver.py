@@ -221,8 +221,11 @@ class WriteConnection(ABC):
         """Lock the batch's rows of jobs, in order, if its functions are in another, or may lock limits between them."""
 
     @abstractmethod
-    def commit(self, tx: Tx, deadline: float) -> None:
-        """Commit durably. Raises the driver's errors, and then nothing was written."""
+    def commit(self, tx: Tx, slot: int, deadline: float) -> None:
+        """Write the counters, in the slot's rows, and commit durably.
+
+        Raises the driver's errors, and then nothing was written.
+        """
 
     def is_transient(self, error: BaseException) -> bool:
         """Return whether trying again may help, and nothing was written."""

@@ -9,7 +9,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from onward.findings import Finding, State
-from onward.storage import lock_order, pooler
+from onward.storage import counters, lock_order, pooler
 from onward.storage.base import StorageError, Unavailable
 from onward.storage.driver import Driver, StatementCache, WriteConnection, defaults_of
 from onward.storage.identity import ID_NAME
@@ -273,6 +273,18 @@ def without(snapshot: bytes, transactions: Collection[int]) -> tuple[int, int, b
     return min(int(oldest), after), after, running
 
 
+def _sent_together(connection: Any) -> AbstractContextManager[Any]:
+    """Send the statements of the block without waiting for each other's answers, and raise the first error at its end.
+
+    Not through a pooler in transaction mode, nor by a libpq before 14.
+    """
+    import psycopg  # noqa: PLC0415
+
+    if pooler.is_marked(connection) or not psycopg.capabilities.has_pipeline():
+        return nullcontext()
+    return connection.pipeline()  # type: ignore[no-any-return]
+
+
 def _set_up(connection: Any) -> None:
     """Check the encoding, and prepare the session, or mark it as one of a transaction pooler."""
     pid, encoding = pooler.run(connection, SESSION_FACTS, time.monotonic() + CONNECT_TIMEOUT_S)
@@ -301,12 +313,14 @@ class PostgreSQLWriteConnection(WriteConnection):
         self._database.driver.end_read(connection)
 
     def _begin(self, tx: Tx, deadline: float, *, is_change: bool) -> tuple[int, int]:
-        if pooler.is_marked(self._connection):
-            pooler.run(self._connection, POOLED_BEGIN, deadline)
-        else:
-            tx.raw("BEGIN")  # the server has a timeout for locks
         self._mark = f"{time.time():.0f}/{secrets.token_hex(8)}"
-        change, now, self._any_limits = tx.one(BEGIN, writer=self._writer, mark=self._mark)  # type: ignore[misc]
+        with _sent_together(self._connection):
+            if pooler.is_marked(self._connection):
+                pooler.run(self._connection, POOLED_BEGIN, deadline)
+            else:
+                self._connection.execute("BEGIN")  # the server has a timeout for locks
+            tx.execute(BEGIN, writer=self._writer, mark=self._mark)
+        change, now, self._any_limits = tx.first_row()
         if not is_change:
             self._heartbeats.append(change)
         return change, now
@@ -315,9 +329,11 @@ class PostgreSQLWriteConnection(WriteConnection):
         if (self._any_limits or not in_order) and len(ids := lock_order.job_ids(batch)) > 1:
             tx.all(LOCK_JOBS, ids=as_list(ids))
 
-    def commit(self, tx: Tx, deadline: float) -> None:
+    def commit(self, tx: Tx, slot: int, deadline: float) -> None:
         try:
-            tx.raw("COMMIT")
+            with _sent_together(self._connection):
+                counters.write(tx, slot)
+                tx.raw("COMMIT")
         except Exception as error:
             if not self.is_lost(error) or not self._was_committed(deadline):
                 raise

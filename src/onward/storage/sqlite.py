@@ -20,7 +20,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from onward.files import private_directory, private_file
 from onward.findings import Finding, State
-from onward.storage import sqlite_errors
+from onward.storage import counters, sqlite_errors
 from onward.storage.base import FileReplaced, NotALedger, Unavailable
 from onward.storage.driver import Driver, StatementCache, WriteConnection, defaults_of
 from onward.storage.identity import LEDGER_ID
@@ -305,7 +305,8 @@ class SQLiteWriteConnection(WriteConnection):
             self._has_number = True
         return change, now
 
-    def commit(self, tx: Tx, deadline: float) -> None:  # noqa: ARG002 - SQLite's answer is the outcome
+    def commit(self, tx: Tx, slot: int, deadline: float) -> None:  # noqa: ARG002 - SQLite's answer is the outcome
+        counters.write(tx, slot)
         if self._connection.total_changes == self._changes_before:
             self.rollback()  # nothing was written, so there is nothing to wait for the disk for
         else:

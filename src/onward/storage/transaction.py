@@ -96,6 +96,10 @@ class Tx:
         """Run a statement that is kept, and return its first row."""
         return self._run(statement, params).fetchone()
 
+    def first_row(self) -> Any:
+        """Return the first row of the statement that has been run last."""
+        return self._cursor.fetchone()
+
     def scalar(self, statement: Any, **params: Any) -> Any | None:
         """Return the first column of the first row; None if there is no row."""
         row = self._run(statement, params).fetchone()

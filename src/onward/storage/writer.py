@@ -19,7 +19,7 @@ from contextlib import suppress
 from operator import attrgetter, le
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from onward.storage import counters, lock_order
+from onward.storage import lock_order
 from onward.storage.base import DiskFull, FileReplaced, Locked, TransactionEnded, Unavailable
 from onward.storage.engine import Database
 from onward.storage.lock_order import ALONE, ROWS, LockOrder, Rank
@@ -263,8 +263,7 @@ class Writer:
         self._apply(tx, batch, with_savepoints=with_savepoints)
         try:
             found = tx.at_end(tx) if tx.at_end else []
-            counters.write(tx, self._slot)
-            self._connection.commit(tx, deadline)
+            self._connection.commit(tx, self._slot, deadline)
         except Exception as error:
             if self._connection.is_lost(error) or not self.database.driver.is_error(error):
                 raise

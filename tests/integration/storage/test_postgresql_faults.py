@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -85,6 +87,8 @@ def test_a_commit_with_a_lost_answer_is_looked_up(
             lost.append(sql)
             if committed:
                 raw(tx, sql)
+                with suppress(psycopg.ProgrammingError):  # it has no rows: the server is asked for its answer at once
+                    tx.first_row()
             cut(postgres_ledger)
             raw(tx, "SELECT 1")
         raw(tx, sql)
@@ -104,6 +108,24 @@ def test_a_commit_with_a_lost_answer_is_looked_up(
         assert names(writer.database) == {found}
         (row,) = writer.database.read_sync(lambda tx: tx.all(sa.text("SELECT n FROM _ledger.counts")))
         assert row[0] == 1
+
+
+def test_a_commit_waits_for_the_server_as_often_as_it_has_to(postgres_ledger: str, tmp_path: Path) -> None:
+    """Once for its number and time, for each statement of its functions, and for its end: the server may be far."""
+
+    def function(tx: Tx) -> None:
+        put(tx, f"at {tx.now}")
+        tx.count(None, "QUEUED", 1)
+
+    with writing(postgres_ledger) as writer, (tmp_path / "sent").open("w") as sent:
+        for _ in range(6):  # then its statements are prepared
+            writer.run_sync(function)
+        connection = writer._connection._connection.pgconn
+        connection.trace(sent.fileno())
+        writer.run_sync(function)
+        connection.untrace()
+    messages = [line.split()[4] for line in (tmp_path / "sent").read_text().splitlines() if "\tF\t" in line]
+    assert (messages.count("Sync"), messages.count("Query")) == (3, 0)
 
 
 def test_two_deadlocked_writers_both_finish(postgres_ledger: str) -> None:
