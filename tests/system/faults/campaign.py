@@ -76,7 +76,7 @@ def figures_end(installation: Installation, figures: Figures, failed: list[str],
     """Wait until all is quiet, end the processes, and run the final checks."""
     installation.client.end()
     installation.repair()
-    for finish in (installation.flows.end, lambda: say(f"quiet after {installation.wait_for_jobs(QUIET_S):.1f} s")):
+    for finish in (installation.flows.end, lambda: say(f"quiet after {installation.wait_for_backlog(QUIET_S):.1f} s")):
         try:
             finish()
         except (AssertionError, Lost) as error:

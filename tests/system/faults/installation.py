@@ -223,6 +223,18 @@ class Installation:
             )
             raise AssertionError(f"{error}; {self.ledger.open()} are not, among them {left}") from None
 
+    def wait_for_backlog(self, timeout_s: float) -> float:
+        """Do the same for as long as jobs end in each `timeout_s`: a limit may hold many of them back."""
+        waited_s = 0.0
+        while True:
+            before = self.ledger.open()
+            try:
+                return waited_s + self.wait_for_jobs(timeout_s)
+            except AssertionError:
+                if self.ledger.open() >= before:
+                    raise
+                waited_s += timeout_s
+
     def records(self) -> Records:
         """Return the records of this installation now."""
         return records.read(
