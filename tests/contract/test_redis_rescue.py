@@ -82,7 +82,7 @@ async def test_a_message_that_redis_gives_away_after_the_ledger_runs_no_step_aga
         await harness.comes_true(lambda: len(messages.fetched()) == len(jobs))
         ids = messages.fetched()
         victim.kill()
-        begun = {note.job for note in notes(harness.folder)}
+        started = {note.job for note in notes(harness.folder)}
         harness.backend_fixture.slots = 2 * len(jobs)  # room for the second messages as well
         other = await harness.start_worker(PATIENT)
         await harness.noted("second", BEGUN + len(jobs), RESCUE_S)
@@ -98,11 +98,11 @@ async def test_a_message_that_redis_gives_away_after_the_ledger_runs_no_step_aga
     done = [await harness.done(job) for job in jobs]
     assert {job.status for job in done} == {JobStatus.SUCCEEDED}
     assert {job.id: (len(job.attempts), job.crash_count) for job in done} == {
-        job.id: (2, 1) if job.id in begun else (1, 0) for job in jobs
+        job.id: (2, 1) if job.id in started else (1, 0) for job in jobs
     }
     ran = Counter((note.word, note.job) for note in notes(harness.folder))
     assert ran == {
-        (word, job.id): 2 if word == "second" and job.id in begun else 1
+        (word, job.id): 2 if word == "second" and job.id in started else 1
         for word in ("first", "second", "third")
         for job in jobs
     }
