@@ -21,11 +21,11 @@ from tests.servers import postgres_database
 
 RESCUE_S = 45.0  # 15 s on a quiet machine
 PATIENT = replace(TIMINGS, redis_heartbeat_timeout_s=3_600.0)  # until a test says that Redis has waited so long
-BEGUN, FETCHED = 2, 2  # jobs that the killed worker runs, and those that wait in it
+STARTED, FETCHED = 2, 2  # jobs that the killed worker runs, and those that wait in it
 
 
 class Slots(DramatiqFixture):
-    slots = BEGUN
+    slots = STARTED
 
     def worker(self) -> Sequence[str]:
         return (sys.executable, "-m", "onward.worker", "serve", str(self.slots))
@@ -75,8 +75,8 @@ async def test_a_message_that_redis_gives_away_after_the_ledger_runs_no_step_aga
     assert isinstance(harness.backend_fixture, Slots)
     victim = await harness.start_worker(PATIENT)
     given = {"handler": "conformance.steps_wait", "params": {"folder": str(harness.folder)}}
-    jobs = await harness.request([given] * (BEGUN + FETCHED))
-    await harness.noted("second", BEGUN)
+    jobs = await harness.request([given] * (STARTED + FETCHED))
+    await harness.noted("second", STARTED)
     with redis.Redis.from_url(redis_url) as client:
         messages = Messages(client, harness.backend_fixture.namespace)
         await harness.comes_true(lambda: len(messages.fetched()) == len(jobs))
@@ -85,7 +85,7 @@ async def test_a_message_that_redis_gives_away_after_the_ledger_runs_no_step_aga
         started = {note.job for note in notes(harness.folder)}
         harness.backend_fixture.slots = 2 * len(jobs)  # room for the second messages as well
         other = await harness.start_worker(PATIENT)
-        await harness.noted("second", BEGUN + len(jobs), RESCUE_S)
+        await harness.noted("second", STARTED + len(jobs), RESCUE_S)
         assert messages.fetched() == ids, "Redis has given nothing away yet"
         if ended:
             harness.say("go")
