@@ -26,20 +26,40 @@ class Child:
     """
 
     def __init__(
-        self, process: Process, transport: asyncio.SubprocessTransport, exited: asyncio.Future[None], input_fd: int
+        self,
+        process: Process,
+        transport: asyncio.SubprocessTransport,
+        exited: asyncio.Future[None],
+        *,
+        input_fd: int,
+        inputs: set[int],
     ) -> None:
         self.process = process
         self.pid = process.pid
         self.input_fd: int | None = input_fd
         self._transport = transport
         self._exited = exited
+        self._inputs = inputs
 
     @classmethod
-    async def start(cls, command: Sequence[str], *, env: Mapping[str, str] | None = None, **options: Any) -> Child:
-        """Start the command. Raises OSError."""
+    async def start(
+        cls,
+        command: Sequence[str],
+        *,
+        inputs: set[int] | None = None,
+        env: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Child:
+        """Start the command. Raises OSError.
+
+        `inputs` has the number of this end of its input as long as that is open, for `shield`: a process that is forked
+        meanwhile would keep it open.
+        """
         loop = asyncio.get_running_loop()
         exited: asyncio.Future[None] = loop.create_future()
-        theirs, ours = os.pipe()  # the loop's own pipe has no number that `descriptors` could tell
+        inputs = set() if inputs is None else inputs
+        theirs, ours = os.pipe()  # the loop's own pipe has no number that could be told
+        inputs.add(ours)
         try:
             transport, protocol = await loop.subprocess_exec(
                 lambda: _Protocol(exited),
@@ -49,15 +69,17 @@ class Child:
             )
         except BaseException:
             os.close(ours)
+            inputs.discard(ours)
             raise
         finally:
             os.close(theirs)
-        return cls(Process(transport, protocol, loop), transport, exited, ours)
+        return cls(Process(transport, protocol, loop), transport, exited, input_fd=ours, inputs=inputs)
 
     def close_input(self) -> None:
         """Tell the process that no more input comes. May be called twice."""
         if self.input_fd is not None:
             os.close(self.input_fd)
+            self._inputs.discard(self.input_fd)
             self.input_fd = None
 
     @property
@@ -103,10 +125,6 @@ class Child:
         """Kill the process and all that it has started; for one that was started with `start_new_session`."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-
-    def descriptors(self) -> Iterable[int]:
-        """The descriptors by which the process knows that this one lives."""
-        return () if self.input_fd is None else (self.input_fd,)
 
 
 class _Protocol(SubprocessStreamProtocol):

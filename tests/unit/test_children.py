@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +94,48 @@ async def test_waiting_for_a_process_does_not_wait_for_its_children() -> None:
     left = Path(f"/proc/{int(output)}")
     child.kill_group()
     wait_until(lambda: not left.exists())
+
+
+class Owner:
+    def __init__(self) -> None:
+        self.inputs: set[int] = set()
+        shield(self.descriptors)
+
+    def descriptors(self) -> Iterable[int]:
+        return self.inputs
+
+
+async def test_a_process_forked_while_another_one_starts_does_not_keep_its_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The process that starts lives until the end of its input, which comes though the forked one lives."""
+    owner, loop = Owner(), asyncio.get_running_loop()
+    start, forked, up = loop.subprocess_exec, list[int](), os.pipe()
+
+    async def forking(*given: Any, **options: Any) -> Any:
+        if (pid := os.fork()) == 0:
+            os.write(up[1], b"x")
+            signal.pause()
+        forked.append(pid)
+        return await start(*given, **options)
+
+    monkeypatch.setattr(loop, "subprocess_exec", forking)
+    command = (sys.executable, "-c", "import sys; sys.stdin.read()")
+    child = await Child.start(command, inputs=owner.inputs, start_new_session=True)
+    try:
+        os.read(up[0], 1)
+        assert owner.inputs == {child.input_fd}
+        child.close_input()
+        async with asyncio.timeout(30):
+            await child.exit()
+        assert not owner.inputs
+    finally:
+        child.kill_group()
+        os.kill(forked[0], signal.SIGKILL)
+        os.waitpid(forked[0], 0)  # noqa: ASYNC222 - it is killed
+        child.close()
+        for fd in up:
+            os.close(fd)
 
 
 def test_a_signal_without_a_name_is_its_number() -> None:

@@ -104,6 +104,7 @@ class StepProcess:
         self._environment = environment
         self._tracing = tracing
         self._child: Child | None = None
+        self._inputs: set[int] = set()
         self._socket: socket.socket | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._killing: asyncio.TimerHandle | None = None
@@ -145,7 +146,12 @@ class StepProcess:
             command = (sys.executable, "-P", "-m", "onward.worker", "steps", str(theirs.fileno()))
             self._socket = ours
             self._child = await Child.start(
-                command, env=self._environment, stdout=None, pass_fds=(theirs.fileno(),), start_new_session=True
+                command,
+                inputs=self._inputs,
+                env=self._environment,
+                stdout=None,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
             )
             self._reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
         except BaseException as error:  # a cancel, too, would leave the descriptor open
@@ -246,8 +252,7 @@ class StepProcess:
         """The descriptors by which the process knows that this one lives."""
         if self._socket is not None and self._socket.fileno() >= 0:
             yield self._socket.fileno()
-        if self._child is not None:
-            yield from self._child.descriptors()
+        yield from self._inputs
 
 
 def _error(  # noqa: PLR0917 - by keyword, from JSON

@@ -49,6 +49,7 @@ class SubprocessRunner:
         self._enqueuer = enqueuer  # of the jobs that failures bring
         self._started: set[str] = set()
         self._children: set[Child] = set()
+        self._inputs: set[int] = set()
         self._draining = False
         self._killed: set[Child] = set()  # at the end of the drain
         self._running: set[asyncio.Future[bool]] = set()
@@ -57,8 +58,7 @@ class SubprocessRunner:
 
     def _descriptors(self) -> Iterator[int]:
         """The pipes of the children, whose end says that this process is gone."""
-        for child in self._children:
-            yield from child.descriptors()
+        yield from self._inputs
 
     @property
     def paused(self) -> bool:
@@ -100,7 +100,7 @@ class SubprocessRunner:
     async def _run(self, job_id: str, backend: str) -> bool:
         command = (sys.executable, "-P", "-m", "onward.worker", "alone", job_id, backend)
         try:
-            child = await Child.start(command, env=self._environment)
+            child = await Child.start(command, inputs=self._inputs, env=self._environment)
         except OSError as error:
             self._pause(job_id, error=error.strerror or str(error))
             await self._postpone(job_id)
