@@ -33,7 +33,9 @@ async def read_in(context: Context, function: Callable[[Tx], T]) -> T:
 def unread(meter: Meter) -> frozenset[str]:
     """Return the large columns that the operation does not show; none if its fields are not known."""
     left = {"steps", "result"} - meter.fields - ({"result"} if "output" in meter.fields else set())
-    return frozenset({"params", *left}) if meter.fields else frozenset()
+    if "sendAgain" not in meter.fields:
+        left.add("params")
+    return frozenset(left) if meter.fields else frozenset()
 
 
 def given(value: T | UnsetType | None) -> T | None:

@@ -29,6 +29,7 @@ TABLES: dict[str, Any] = {
     "handlers": {"modules": [MODULE]},
     "secrets": {"keys": [Fernet.generate_key().decode()]},
 }
+NAMES = ("self", "step", "running", "request", "handler", "input", "id", "info", "root", "params", "from_", "aB2")
 ORDER = {"items": [{"sku": "pen", "unitPrice": "1.20"}], "address": {"street": "Main"}}
 
 
@@ -190,6 +191,49 @@ async def test_a_secret_is_found_by_no_filter(shop: TestApp) -> None:
     await shop.onward.writer.run(lambda tx: tx.execute(clear))
     assert await found("amount", 77) == [made]
     assert await found("pin", "98765") == []
+
+
+AGAIN = "query($id: ID!) { job(id: $id) { sendAgain { mutation input secret } } }"
+
+
+@pytest.mark.parametrize(
+    ("name", "input"),
+    [
+        ("shopOrder", {"order": ORDER, "how": "sea"}),
+        (
+            "shopOrder",
+            {"order": {**ORDER, "items": [{"sku": "ink", "unitPrice": "2", "size": "LARGE", "tags": ["a"]}]}},
+        ),
+        ("shopShout", {"extra": {"a": [1, {"b": None}], "camelCase": "x", "big": 12345678901234567890}}),
+        ("shopNames", dict.fromkeys(NAMES, 1) | {"type": "class"}),
+        ("countWords", {"text": "a b"}),
+    ],
+)
+async def test_a_job_says_how_it_can_be_sent_again(shop: TestApp, name: str, input: dict[str, Any]) -> None:
+    """The input that it gives makes a job of the same parameters."""
+    first = (await send(shop, name, **input))["job"]["id"]
+    again = (await shop.graphql(AGAIN, id=first))["data"]["job"]["sendAgain"]
+    assert (again["mutation"], again["secret"]) == (name, [])
+    second = (await send(shop, name, **again["input"]))["job"]["id"]
+    assert second != first
+    assert (await shop.job(second)).params == (await shop.job(first)).params
+
+
+async def test_only_admins_get_the_parameters_of_a_job_and_no_secret(shop: TestApp, viewer: Any) -> None:
+    made = (await send(shop, "shopPay", pin="54321", amount=3))["job"]["id"]
+    answer = await shop.graphql(AGAIN, id=made)
+    assert answer["data"]["job"]["sendAgain"] == {"mutation": "shopPay", "input": {"amount": 3}, "secret": ["pin"]}
+    clear = sa.update(jobs).where(jobs.c.id == made).values(params='{"pin":"54321","amount":3}')
+    await shop.onward.writer.run(lambda tx: tx.execute(clear))
+    assert "54321" not in str(await shop.graphql(AGAIN, id=made))
+    paged = await shop.graphql("{ jobs(first: 1) { nodes { sendAgain { input } } } }")
+    assert paged["data"]["jobs"]["nodes"] == [{"sendAgain": {"input": {"amount": 3}}}]
+    older = sa.update(jobs).where(jobs.c.id == made).values(params_version=9)
+    await shop.onward.writer.run(lambda tx: tx.execute(older))
+    assert (await shop.graphql(AGAIN, id=made))["data"]["job"] == {"sendAgain": None}
+    viewer("ann")
+    hers = (await send(shop, "countWords", text="a"))["job"]["id"]
+    assert (await shop.graphql(AGAIN, id=hers))["data"]["job"] == {"sendAgain": None}
 
 
 async def test_a_sequence_is_a_mutation(shop: TestApp) -> None:

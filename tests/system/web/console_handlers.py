@@ -67,6 +67,12 @@ async def order(
     return [f"{item.sku} {item.unit_price} {item.size.name} {item.tags}" for item in items] + [f"{gift} {due}"]
 
 
+@handler("work.pay", mutation=True, secret=frozenset({"pin"}))
+async def pay(job: JobContext, *, pin: str, amount: int) -> int:
+    """Pay an amount."""
+    return amount * len(pin)
+
+
 @handler("work.keep", mutation=True)
 async def keep(job: JobContext, *, extra: dict[str, Any]) -> dict[str, Any]:
     return extra

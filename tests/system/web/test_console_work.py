@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from playwright.async_api import Page, Route, expect
 
 from tests.integration.graphql.conftest import serving, settings_in
 from tests.integration.graphql.test_viewers import header, jwt_settings
 from tests.system.web import console_handlers
-from tests.system.web.asking import ask
+from tests.system.web.asking import ask, process
 from tests.system.web.conftest import Watched
 from tests.system.web.console_page import another_server, no_findings, opened
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
-MODULES = {"handlers": {"modules": [console_handlers.__name__]}}
+MODULES = {
+    "handlers": {"modules": [console_handlers.__name__]},
+    "secrets": {"keys": [Fernet.generate_key().decode()]},
+}
 CALL = "mutation($input: WorkCallInput!) { workCall(input: $input) { job { id } } }"
 ALL = "mutation($input: WorkAllInput!) { workAll(input: $input) { job { id } } }"
 
@@ -214,6 +218,65 @@ async def test_a_form_says_what_cannot_be_read(watched: Watched, served: str) ->
     await expect(page.get_by_role("listitem").filter(has_text="work.keep")).to_contain_text("Succeeded")
     kept = ask(served, '{ jobs(first: 1, filter: {handler: "work.keep"}) { nodes { result } } }')
     assert kept == {"jobs": {"nodes": [{"result": {"a": 12345678901234567890}}]}}
+
+
+async def test_a_job_is_edited_and_sent_again(watched: Watched, served: str, console_packages: Path) -> None:
+    """The form holds what the job was sent with; the changed job is another one, and is followed."""
+    order = {
+        "items": [{"sku": "pen", "unitPrice": "1.20", "size": "LARGE", "tags": ["red", "blue"]}],
+        "address": {"street": "Main Street"},
+        "due": "2030-01-31T09:30:00Z",
+        "limit": 7,
+        "gift": True,
+    }
+    made = ask(served, "mutation($i: WorkOrderInput!) { workOrder(input: $i) { job { id } } }", i=order)
+    first = made["workOrder"]["job"]["id"]  # type: ignore[index]
+    page = await opened(watched, served, f"#/jobs/{first}")
+    await page.get_by_role("button", name="Edit and send again").click()
+    await expect(page.get_by_text("Filled as for")).to_contain_text(first)
+    await expect(page.get_by_label("Mutation", exact=True)).to_have_value("workOrder")
+    form = page.locator("form")
+    await expect(form.get_by_label("tags 2", exact=True)).to_have_value("blue")
+    await expect(form.get_by_label("size")).to_have_value("LARGE")
+    await expect(form.get_by_label("gift")).to_be_checked()
+    await no_findings(page, console_packages)
+    await form.get_by_label("sku").fill("ink")
+    await form.get_by_role("button", name="Send").click()
+    sent = page.get_by_role("region", name="Sent from here").get_by_role("listitem")
+    await expect(sent).to_contain_text("Succeeded")
+    newest = ask(served, '{ jobs(first: 1, filter: {handler: "work.order"}) { nodes { id sendAgain { input } } } }')
+    (second,) = newest["jobs"]["nodes"]  # type: ignore[index]
+    before = ask(served, f'{{ job(id: "{first}") {{ sendAgain {{ input }} }} }}')
+    before["job"]["sendAgain"]["input"]["items"][0]["sku"] = "ink"  # type: ignore[index]
+    assert second["id"] != first
+    assert second["sendAgain"] == before["job"]["sendAgain"]  # type: ignore[index]
+
+
+async def test_a_secret_is_to_be_typed_again(watched: Watched, served: str) -> None:
+    made = ask(served, 'mutation { workPay(input: {pin: "4711", amount: 3}) { job { id } } }')
+    page = await opened(watched, served, f"#/jobs/{made['workPay']['job']['id']}")  # type: ignore[index]
+    await page.get_by_role("button", name="Edit and send again").click()
+    await expect(page.get_by_text("Secret, and to be typed again: pin.")).to_be_visible()
+    await expect(page.get_by_label("amount")).to_have_value("3")
+    await expect(page.get_by_label("pin")).to_have_value("")
+    assert "4711" not in await page.content()
+
+
+async def test_a_job_that_no_form_makes_has_no_such_button(watched: Watched, served: str, tmp_path: Path) -> None:
+    """One whose handler declares no mutation; and none where the server shows no schema."""
+    register = 'mutation { registerUser(input: {username: "again", email: "again@example.com"}) { job { id } } }'
+    job = ask(served, register)["registerUser"]["job"]["id"]  # type: ignore[index]
+    page = await opened(watched, served, f"#/jobs/{job}")
+    await expect(page.get_by_role("heading", name="Attempts")).to_be_visible()
+    await expect(page.get_by_role("button", name="Edit and send again")).to_have_count(0)
+    await page.goto(f"{served}/#/send/workPay?again={job}")
+    await expect(page.get_by_text(f"No job {job} can be sent again as workPay.")).to_be_visible()
+    settings = settings_in(tmp_path, environment="production", auth={"mode": "open", "allow_public": True})
+    async with another_server(watched, settings) as closed:
+        other = process(closed, "words")
+        page = await opened(watched, closed, f"#/jobs/{other}")
+        await expect(page.get_by_role("heading", name="Result")).to_be_visible()
+        await expect(page.get_by_role("button", name="Edit and send again")).to_have_count(0)
 
 
 async def test_a_server_that_answers_trusted_documents_alone_has_no_forms(watched: Watched, tmp_path: Path) -> None:

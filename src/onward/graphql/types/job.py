@@ -15,6 +15,7 @@ from onward.graphql.reading import batches_by_id, given, jobs_by_id, read_page
 from onward.graphql.resolvers import query
 from onward.graphql.types.enums import JobStatus, StepStatus
 from onward.graphql.types.node import Node
+from onward.graphql.types.send_again import SendAgain, send_again
 from onward.graphql.value_resolver import DIRECT, InfoResolver
 from onward.jobs import model
 from onward.jobs.states import UNCLAIMED
@@ -171,6 +172,12 @@ class Job(Node):
         description="The key of its handler's limit, as in `crm:acme`: the limit's name, and the parameter's value."
     )
 
+    send_again: SendAgain | None = strawberry.field(
+        resolver=send_again,
+        graphql_type=SendAgain | None,
+        description="For admins: the mutation that the job's handler declares, filled as for this job. Null where it"
+        " declares none, or has other parameters by now.",
+    )
     wait: JobWait | None = strawberry.field(description="What a WAITING job waits for.")
     waiting_for: str | None = strawberry.field(
         resolver=waiting_for,

@@ -64,3 +64,10 @@ export function marks(times: readonly number[]): string[] {
     return (apart >= 86_400 || (begins && apart >= 3_600) ? dates : minutes).format(date);
   });
 }
+
+// As a control of a time takes it: the time on this machine's clock, without a zone.
+export function local(iso: string): string {
+  if (!iso) return '';
+  const date = new Date(iso);
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}

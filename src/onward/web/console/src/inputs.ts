@@ -1,5 +1,7 @@
 // The forms of mutations, from introspection: which mutations make a job, the fields that they take, and their values as JSON.
 import { parse } from './exact';
+import { local } from './format';
+import type { ApiError } from './graphql';
 
 export interface TypeRef { kind: string; name: string | null; ofType?: TypeRef | null }
 export interface Argument { name: string; description: string | null; defaultValue: string | null; type: TypeRef }
@@ -35,6 +37,11 @@ export const INTROSPECTION = `query forms { __schema { mutationType { name } typ
   inputFields { ${ARGUMENT} }
   enumValues { name description }
 } } }`;
+
+export const MUTATIONS = `query mutations { __schema { mutationType { fields { name } } } }`;
+
+// Introspection is refused in production, and where only trusted documents are answered.
+export const isClosed = ({ code, message }: ApiError): boolean => code === 'DOCUMENT_NOT_TRUSTED' || /introspection/i.test(message);
 
 // Commands on jobs that are there, and on schedules: they have places of their own.
 const COMMANDS = new Set(['cancelJob', 'retryJob', 'signalJob', 'createSchedule', 'pauseSchedule', 'resumeSchedule', 'runSchedule', 'deleteSchedule']);
@@ -115,6 +122,21 @@ function valueOf(given: TypeRef, typed: Typed, types: Types, path: Path, problem
     return undefined;
   }
   return scalarOf(type, text, (words) => { problems.set(keyOf(path), words); });
+}
+
+// What a form holds where its input is given already: the other way round of `variablesOf`.
+export function typedOf(fields: readonly Argument[], input: { readonly [name: string]: unknown }, types: Types): { readonly [name: string]: Typed } {
+  return Object.fromEntries(fields.map((field) => [field.name, typedFrom(field, input[field.name], types)]));
+}
+
+function typedFrom(argument: Argument, value: unknown, types: Types): Typed {
+  if (value === undefined || value === null) return undefined;
+  const { kind, name, ofType } = bare(argument.type);
+  if (kind === 'LIST') return (Array.isArray(value) ? value : []).map((one) => typedFrom({ ...argument, type: ofType!, defaultValue: null }, one, types));
+  if (kind === 'INPUT_OBJECT') return typedOf(types.get(name!)?.inputFields ?? [], value as { readonly [name: string]: unknown }, types);
+  if (typeof value === 'boolean' && isRequired(argument)) return value;
+  if (name === 'DateTime') return local(String(value));
+  return name === 'JSON' || typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 const isText = ({ kind, name }: TypeRef): boolean => kind === 'SCALAR' && (name === 'String' || name === 'ID');

@@ -2,7 +2,7 @@
 import { useRef, useState } from 'preact/hooks';
 import { askText, type ApiError, type UserError } from '../graphql';
 import { announce } from '../notices';
-import { documentOf, isKeyed, keyOf, placed, shownFields, variablesOf, type Path, type Sender, type Typed, type Types } from '../inputs';
+import { documentOf, isKeyed, keyOf, placed, shownFields, typedOf, variablesOf, type Path, type Sender, type Types } from '../inputs';
 import { TypedField, type FormState } from './TypedField';
 
 const AGAIN = 'Send again: it is accepted once at most.';
@@ -10,8 +10,15 @@ const LOOK = 'It may have been accepted: look at the jobs before you send it aga
 
 interface Payload { job: { id: string; handler: string } | null; replayed?: boolean; errors?: readonly UserError[] }
 
-export function MutationForm({ sender, types, accepted }: { sender: Sender; types: Types; accepted: (id: string) => void }) {
-  const [typed, setTyped] = useState<{ readonly [name: string]: Typed }>({});
+interface Properties {
+  sender: Sender;
+  types: Types;
+  accepted: (id: string) => void;
+  filled?: { readonly [name: string]: unknown }; // an input to begin with
+}
+
+export function MutationForm({ sender, types, accepted, filled = {} }: Properties) {
+  const [typed, setTyped] = useState(() => typedOf(sender.fields, filled, types));
   const [at, setAt] = useState<ReadonlyMap<string, string>>(new Map());
   const [said, setSaid] = useState('');
   const [sending, setSending] = useState(false);

@@ -69,6 +69,13 @@ export type ChildrenVariables = Exact<{
 
 export type Children = { job: { children: { nodes: Array<{ id: string, handler: string, status: JobStatus, version: number, done: boolean, backend: string, createdAt: string, runAt: string | null, startedAt: string | null, finishedAt: string | null, progress: { completed: number, total: number | null, message: string | null } | null, error: { code: string, message: string } | null }>, pageInfo: { hasNextPage: boolean } } } | null };
 
+export type SendAgainVariables = Exact<{
+  id: string;
+}>;
+
+
+export type SendAgain = { job: { sendAgain: { mutation: string, input: unknown, secret: Array<string> } | null } | null };
+
 export type JobUpdatedVariables = Exact<{
   id: string;
 }>;
@@ -111,6 +118,10 @@ export const job: Operation<Job, JobVariables> = {
 
 export const children: Operation<Children, ChildrenVariables> = {
   text: "query children($id: ID!) {\n  job(id: $id) {\n    children(first: 50) {\n      nodes { ...Row }\n      pageInfo { hasNextPage }\n    }\n  }\n}\nfragment Row on Job {\n  id\n  handler\n  status\n  version\n  done\n  backend\n  createdAt\n  runAt\n  startedAt\n  finishedAt\n  progress { completed total message }\n  error { code message }\n}",
+};
+
+export const sendAgain: Operation<SendAgain, SendAgainVariables> = {
+  text: "query sendAgain($id: ID!) {\n  job(id: $id) {\n    sendAgain { mutation input secret }\n  }\n}",
 };
 
 export const jobUpdated: Operation<JobUpdated, JobUpdatedVariables> = {

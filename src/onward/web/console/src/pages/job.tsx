@@ -8,7 +8,9 @@ import { json } from '../format';
 import { cancelJob, retryJob, signalJob, type Whole } from '../generated/job';
 import { ask, type UserError } from '../graphql';
 import { announce } from '../notices';
+import { go } from '../route';
 import { word } from '../status';
+import { useFormAgain } from './job/again';
 import { Attempts } from './job/attempts';
 import { Children } from './job/children';
 import { Facts } from './job/facts';
@@ -52,6 +54,7 @@ export function JobPage({ id, back }: { id: string; back: string }) {
 }
 
 function Now({ job, again }: { job: Whole; again: () => void }) {
+  const form = useFormAgain(job.id);
   const [said, setSaid] = useState('');
   const act = async (call: () => Promise<readonly UserError[]>) => {
     setSaid('');
@@ -83,11 +86,12 @@ function Now({ job, again }: { job: Whole; again: () => void }) {
         </div>
       ) : null}
       {line && job.progress ? <div><Progress completed={job.progress.completed} total={job.progress.total} /><p class="faint small">{line}</p></div> : null}
-      {job.canCancel || job.canRetry ? (
+      {job.canCancel || job.canRetry || form ? (
         <div class="actions">
           {job.canRetry ? <button type="button" class="main" onClick={retry(false)}>Retry</button> : null}
           {job.canRetry ? <button type="button" onClick={retry(true)}>Retry from start</button> : null}
           {job.canCancel ? <button type="button" onClick={cancel}>Cancel…</button> : null}
+          {form ? <button type="button" onClick={() => go(form)}>Edit and send again…</button> : null}
         </div>
       ) : null}
       <p class="said" role="status" data-error="">{said}</p>

@@ -7,10 +7,11 @@ import { Progress } from '../components/Progress';
 import { StatusMark } from '../components/StatusMark';
 import { Duration } from '../components/Time';
 import { between, count } from '../format';
+import { sendAgain, type SendAgain } from '../generated/job';
 import { sentJob, sentJobUpdated, type Sent } from '../generated/send';
-import { connection, type ApiError, type Operation } from '../graphql';
+import { connection, type Operation } from '../graphql';
 import { useQuery, useSubscription } from '../hooks';
-import { INTROSPECTION, senders, typesOf, type Schema } from '../inputs';
+import { INTROSPECTION, isClosed, senders, typesOf, type Schema, type Sender, type Types } from '../inputs';
 import { announce } from '../notices';
 import { go, href, toJob, useRoute } from '../route';
 import { word } from '../status';
@@ -43,11 +44,8 @@ export function Send() {
   );
 }
 
-// Introspection is refused in production, and where only trusted documents are answered.
-const isClosed = ({ code, message }: ApiError): boolean => code === 'DOCUMENT_NOT_TRUSTED' || /introspection/i.test(message);
-
 function Forms({ schema, accepted }: { schema: Schema; accepted: (id: string) => void }) {
-  const { path } = useRoute();
+  const { path, search } = useRoute();
   const all = useMemo(() => senders(schema), [schema]);
   const types = useMemo(() => typesOf(schema), [schema]);
   const chosen = all.find(({ name }) => name === path[1]) ?? (path[1] ? null : all[0]);
@@ -61,9 +59,31 @@ function Forms({ schema, accepted }: { schema: Schema; accepted: (id: string) =>
           {all.map(({ name }) => <option key={name} value={name}>{name}</option>)}
         </select>
       </div>
-      {chosen ? <MutationForm key={chosen.name} sender={chosen} types={types} accepted={accepted} />
+      {chosen ? <Form key={`${chosen.name} ${search.get('again') ?? ''}`} sender={chosen} types={types} accepted={accepted} again={search.get('again')} />
         : <EmptyState title={`The schema has no mutation ${path[1]} that makes a job.`} />}
     </section>
+  );
+}
+
+// The mutation's form; with the id of a job `again` it is filled with what that job was sent with.
+function Form({ again, ...form }: { sender: Sender; types: Types; accepted: (id: string) => void; again: string | null }) {
+  const asked = useQuery(sendAgain, again === null ? null : { id: again });
+  if (again === null) return <MutationForm {...form} />;
+  return <Answer of={asked}>{({ job }) => <Filled {...form} again={again} as={job?.sendAgain ?? null} />}</Answer>;
+}
+
+function Filled({ again, as: given, ...form }: { sender: Sender; types: Types; accepted: (id: string) => void; again: string; as: NonNullable<SendAgain['job']>['sendAgain'] }) {
+  const first = useRef(given); // a later answer fills no form that somebody has edited
+  const filled = first.current?.mutation === form.sender.name ? first.current : null;
+  if (!filled) return <EmptyState title={`No job ${again} can be sent again as ${form.sender.name}.`}><a href={href(`send/${form.sender.name}`)}>Begin with an empty form</a></EmptyState>;
+  return (
+    <>
+      <p class="callout">
+        Filled as for <a href={toJob(again)} class="mono">{again}</a>. Sent, it is another job.
+        {filled.secret.length ? ` Secret, and to be typed again: ${filled.secret.join(', ')}.` : ''}
+      </p>
+      <MutationForm {...form} filled={filled.input as { readonly [name: string]: unknown }} />
+    </>
   );
 }
 

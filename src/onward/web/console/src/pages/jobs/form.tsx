@@ -1,6 +1,6 @@
 // The filter's form: what is chosen goes into the address, and the address makes the list.
 import { useEffect, useRef } from 'preact/hooks';
-import { moment } from '../../format';
+import { local, moment } from '../../format';
 import { go } from '../../route';
 import { useSystem, useViewer } from '../../viewer';
 import { asInput, EXAMPLE, NONE, toJobs, type Filter } from './filter';
@@ -69,11 +69,4 @@ function Conditions({ filter }: { filter: Filter }) {
       ))}
     </>
   );
-}
-
-// As the control takes it: the time on this machine's clock, without a zone.
-function local(iso: string): string {
-  if (!iso) return '';
-  const date = new Date(iso);
-  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
