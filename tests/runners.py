@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -129,6 +130,7 @@ async def node(
     timings: Timings = QUICK,
     environment: Mapping[str, str] | None = None,
     isolate: Isolate | None = None,
+    log_level: int = logging.INFO,
 ) -> AsyncIterator[Node]:
     """Open a runner of these handlers, and drain it at the end."""
     metrics, enqueuer = Metrics(), Enqueuer()
@@ -150,6 +152,7 @@ async def node(
         tracing=Tracing(),
         watchdog=Watchdog(metrics),
         timings=timings,
+        log_level=log_level,
     )
     runner.start()
     try:

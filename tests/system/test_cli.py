@@ -24,11 +24,12 @@ from onward.cli import job_text, main, terminal
 from onward.config import settings
 from onward.jobs import ledger
 from onward.jobs.batch_making import Making
+from onward.jobs.log_lines import LogBatch, Piece
 from onward.jobs.model import JobChunk, JobError, NewJob, Progress
 from onward.runtime import backends
 from onward.storage.writer import Writer
 from tests import application
-from tests.ledgers import writing
+from tests.ledgers import accept, writing
 from tests.processes import Running, environment, graphql, onward, running, wait_until
 from tests.servers import free_port
 
@@ -318,10 +319,43 @@ def test_a_pattern_without_handlers_gives_3(command: str, empty: Path) -> None:
     assert "emial.*: there is no such handler; known are email.welcome" in unknown.stderr
 
 
-@pytest.mark.parametrize("command", ["show", "watch", "output", "retry", "cancel"])
+@pytest.mark.parametrize("command", ["show", "watch", "output", "logs", "retry", "cancel"])
 def test_an_unknown_job_gives_3(command: str, empty: Path) -> None:
     outcome = onward("jobs", command, "job_none", project=empty)
     assert (outcome.returncode, outcome.stderr) == (3, "job_none: there is no such job\n")
+
+
+def test_the_log_lines_of_a_job_are_printed(project: Path) -> None:
+    """Attempts are told apart, a traceback does not look like lines, and controls are escaped."""
+    assert onward("migrate", project=project).returncode == 0
+    first = '[[1,"WARNING","shop","draft","\\u001b[31mred"],[2000000,"ERROR","runner","draft","raised\\nTraceback"]]'
+    with _writer(project) as writer:
+        job = writer.run_sync(accept)
+        writer.run_sync(lambda tx: LogBatch(1, (Piece(0, 2, first),)).append(tx, job))
+        second = replace(job, attempt=2)
+        writer.run_sync(
+            lambda tx: LogBatch(3, (Piece(0, 1, '[[3000000,"INFO","shop","draft","done"]]'),)).append(tx, second)
+        )
+    silent = onward("jobs", "logs", job.id, project=project)
+    assert silent.returncode == 0
+    heading, warning, error, trace, again, done = silent.stdout.splitlines()
+    assert (heading, again) == (f"attempt {job.attempt}", "attempt 2")
+    assert warning.split(maxsplit=2)[2] == r"WARNING  draft  \x1b[31mred"
+    assert (error.split(maxsplit=2)[2], trace) == ("ERROR    draft  raised", "    | Traceback")
+    assert done.endswith("INFO     draft  done")
+    assert silent.stdout in onward("jobs", "show", job.id, project=project).stdout
+    printed = [
+        json.loads(line) for line in onward("jobs", "logs", job.id, "--json", project=project).stdout.splitlines()
+    ]
+    assert [(line["level"], line["attempt"], line["text"]) for line in printed] == [
+        ("WARNING", job.attempt, "\x1b[31mred"),
+        ("ERROR", job.attempt, "raised\nTraceback"),
+        ("INFO", 2, "done"),
+    ]
+    assert json.loads(onward("jobs", "show", job.id, "--json", project=project).stdout)["logLines"] == printed
+    with _writer(project) as writer:
+        other = writer.run_sync(accept)
+    assert onward("jobs", "logs", other.id, project=project).stdout == "no log lines\n"
 
 
 @pytest.mark.parametrize("command", ["list", "retry --status FAILED", "cancel --status QUEUED"])

@@ -330,6 +330,12 @@ def jobs_output(
         raise typer.Exit(terminal.output(settings, job, after=after, as_json=as_json))
 
 
+def jobs_logs(job: str, *, as_json: AsJson = False) -> None:
+    """Print what the handler of one job and Onward have logged while it ran: the newest 1,000 lines."""
+    with _commands("terminal") as (terminal, settings):
+        raise typer.Exit(terminal.logs(settings, job, as_json=as_json))
+
+
 def jobs_retry(
     jobs: Annotated[list[str] | None, typer.Argument(help="Jobs that are FAILED or CANCELLED.")] = None,
     *,
@@ -628,6 +634,7 @@ JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("send", jobs_send),
     ("watch", jobs_watch),
     ("output", jobs_output),
+    ("logs", jobs_logs),
     ("retry", jobs_retry),
     ("cancel", jobs_cancel),
     ("signal", jobs_signal),

@@ -16,15 +16,15 @@ from rich.live import Live
 from rich.text import Text
 
 from onward.backends.base import Health
-from onward.cli import job_text
+from onward.cli import job_text, log_text
 from onward.cli.progress_bar import bar
 from onward.config.settings import Settings, SettingsError
 from onward.dispatch.patterns import Routes
-from onward.jobs import chunks, commands, concurrency, key_limits, ledger, pages
+from onward.jobs import chunks, commands, concurrency, key_limits, ledger, log_lines, pages
 from onward.jobs.base import Conflict, NotFound
 from onward.jobs.bulk import Bulk, BulkCancel, BulkRetry
 from onward.jobs.limits import Limit
-from onward.jobs.model import EVERYTHING, Job, JobChunk, JobFilter
+from onward.jobs.model import EVERYTHING, Job, JobChunk, JobFilter, JobLogLine
 from onward.jobs.states import JobStatus
 from onward.jobs.waiting import taken, waits_for
 from onward.runtime.database import database_of
@@ -39,7 +39,7 @@ DONE, REFUSED, UNKNOWN = 0, 1, 3  # 2 is for what cannot start
 POLL_INTERVAL_S = 0.25
 SHOWN = 20
 PIPED_COLUMNS = 240
-TAIL_LINES, TAIL_CHARACTERS = 10, 4_000  # of a job's output, below the job
+TAIL_LINES, TAIL_CHARACTERS = 10, 4_000  # of a job's output or log, below the job
 
 
 def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: bool) -> int:
@@ -75,8 +75,10 @@ def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
     ) -> tuple[Job | None, Mapping[str, concurrency.HandlerLimits], Mapping[str, Limit], Collection[str]]:
         return ledger.get(tx, job_id), concurrency.all_limits(tx), key_limits.limits(tx), taken(tx)
 
+    limit = log_lines.MAX_LINES if as_json else TAIL_LINES
     with ledger_of(settings) as database:
         job, there, by_key, takes = database.read_sync(look)
+        lines = database.read_sync(lambda tx: log_lines.newest(tx, job_id, limit))
     if job is None:
         return _unknown(job_id)
     asked = job.status is JobStatus.QUEUED and job.blocked is None  # else it waits for something else
@@ -85,9 +87,11 @@ def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
     here = job.queue == DEFAULT or job.backend in takes
     waiting = waits_for(job, there.get(job.handler), by_key=by_key, answers=answers, reason=reason, taken=here)
     if as_json:
-        print(json.dumps({**job_text.as_object(job), "waitingFor": waiting}))
+        print(json.dumps({**job_text.as_object(job), "waitingFor": waiting, "logLines": log_text.as_objects(lines)}))
     else:
         out().print(job_text.whole(job), *([Text(f"waits for {job_text.plain(waiting)}")] if waiting else []), sep="\n")
+        if lines:
+            out().print(log_text.whole(lines), soft_wrap=True)
     return DONE
 
 
@@ -158,6 +162,24 @@ class OutputPrinter:
     def _remark(self, words: str) -> None:
         self.end()
         Console(stderr=True).print(words, style="bright_black", highlight=False)
+
+
+def logs(settings: Settings, job_id: str, *, as_json: bool) -> int:
+    """Print the log lines of the job; as JSON each is a line."""
+
+    def look(tx: Tx) -> tuple[Job | None, list[JobLogLine]]:
+        return ledger.get(tx, job_id), log_lines.newest(tx, job_id, log_lines.MAX_LINES)
+
+    with ledger_of(settings) as database:
+        job, lines = database.read_sync(look)
+    if job is None:
+        return _unknown(job_id)
+    if as_json:
+        for line in log_text.as_objects(lines):
+            print(json.dumps(line))
+    else:
+        out().print(log_text.whole(lines) if lines else "no log lines", soft_wrap=True)
+    return DONE
 
 
 def cancel(settings: Settings, ids: Sequence[str], *, reason: str | None, as_json: bool) -> int:

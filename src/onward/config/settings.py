@@ -399,6 +399,11 @@ class Email(Table):
 
 class Log(Table):
     path: Path = Field(Path("var/notifications.jsonl"), description="the file of notifications, one JSON object a line")
+    job_level: Literal["debug", "info", "warning", "error", "off"] = Field(
+        "info",
+        description="the least level of the log lines that are kept with their job, among those that Python's logging"
+        ' lets through; "off" keeps none',
+    )
 
 
 class Jwt(Table):
@@ -577,7 +582,7 @@ class Settings(BaseSettings):
     handlers: Handlers = Field(Handlers(), description="the handlers of jobs")
     gql: Gql = Field(Gql(), description="the GraphQL API")
     email: Email = Field(Email(), description="how messages are sent")
-    log: Log = Field(Log(), description="the log of notifications")
+    log: Log = Field(Log(), description="the log of notifications, and the log lines of jobs")
     auth: Auth = Field(Auth(), description="authentication")
     registration: Registration = Field(Registration(), alias="register", description="rules of registerUser")
     schedule: Annotated[Mapping[str, Recurring], AfterValidator(MappingProxyType)] = Field(

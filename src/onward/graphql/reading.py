@@ -13,7 +13,7 @@ from onward.graphql.base import public_error, unavailable
 from onward.graphql.context import Context, Info
 from onward.graphql.ids import job_id_of
 from onward.graphql.meter import Meter
-from onward.jobs import batches, model, pages
+from onward.jobs import batches, log_lines, model, pages
 from onward.storage.base import Unavailable
 from onward.storage.transaction import Tx
 
@@ -81,6 +81,19 @@ async def read_page(
     async with meter.reading:
         try:
             return await read_in(info.context, look)
+        except pages.PageTooLarge:
+            raise meter.too_large() from None
+
+
+async def read_log_lines(info: Info, job_id: str, last: int | None) -> list[model.JobLogLine]:
+    """Read the newest log lines of a job that the viewer may see. Raises GraphQLError."""
+    last = PAGE if last is None else last
+    if not 0 <= last <= log_lines.MAX_LINES:
+        raise public_error(f"`last` is between 0 and {log_lines.MAX_LINES}.", "INVALID")
+    meter = info.context.meter
+    async with meter.reading:
+        try:
+            return await read_in(info.context, lambda tx: log_lines.newest(tx, job_id, last, most=meter.pages))
         except pages.PageTooLarge:
             raise meter.too_large() from None
 

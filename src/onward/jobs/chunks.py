@@ -161,9 +161,11 @@ def newest(tx: Tx, ids: Collection[str]) -> dict[str, int]:
 
 def deletable(tx: Tx, ids: Sequence[str]) -> Sequence[str]:
     """Return the first of the jobs: as many, at least one, as have not too many chunks for one commit."""
-    if not ids:
-        return ids
-    counts: Mapping[str, int] = {job_id: int(n) for job_id, n in tx.all(_count, ids=as_list(ids))}
+    return first_of(ids, {job_id: int(n) for job_id, n in tx.all(_count, ids=as_list(ids))}) if ids else ids
+
+
+def first_of(ids: Sequence[str], counts: Mapping[str, int]) -> Sequence[str]:
+    """Return the first of the jobs, likewise; `counts` has the rows of those that have any."""
     total = 0
     for at, job_id in enumerate(ids):
         total += counts.get(job_id, 0)

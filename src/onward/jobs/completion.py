@@ -17,6 +17,8 @@ from onward.jobs.batch_stage import BatchStage
 from onward.jobs.chunks import Kept
 from onward.jobs.dispatched import NO_JOBS, Dispatched, Expander, JobEnqueuer, encode
 from onward.jobs.emitting import NOTHING, Batch, OutputWriter
+from onward.jobs.job_log import LogWriter
+from onward.jobs.log_lines import NO_LINES, LogBatch
 from onward.jobs.model import Job, NewJob, Step
 from onward.jobs.outcome import Ended, Outcome
 from onward.jobs.running import Running, StopReason
@@ -51,11 +53,13 @@ class Completion:
         *,
         resume: Callable[[Running], Awaitable[bool]],
         output: OutputWriter,
+        log: LogWriter,
         keeper: BatchKeeper,
         stage: BatchStage,
     ) -> None:
         self._writer = writer
         self._output = output
+        self._lines = log
         self._keeper = keeper
         self._stage = stage
         self._resume = resume
@@ -71,12 +75,14 @@ class Completion:
 
     async def finish_step(self, running: Running, steps: tuple[Step, ...], result: object) -> tuple[Step, ...]:
         """Record a finished step, accept the jobs that it dispatched, and return the steps. Raises Superseded."""
+        lines = await self._lines_of(running) if _has_lines(running) else NO_LINES
         if not _brings_more(running):
             after, status = await self._under_claim(
                 running,
-                lambda tx: recording.finish_step(tx, running.job, steps, result, running.latest),
-                grouped=Grouped(_finish_each, (running, steps, result)),
+                lambda tx: _finish_step(tx, running, steps, result, lines),
+                grouped=Grouped(_finish_each, (running, steps, result, lines)),
             )
+            self._lines.written(running, lines)
             if status is S.CANCELLING:
                 running.interrupt(StopReason.CANCEL)
             return after
@@ -85,11 +91,12 @@ class Completion:
 
         def transaction(tx: Tx) -> tuple[tuple[Step, ...], JobStatus, list[Job], Kept]:
             uniqueness.reserve(tx, further[0].first, parent=running.id)
-            after, status = recording.finish_step(tx, running.job, steps, result, running.latest)
+            after, status = _finish_step(tx, running, steps, result, lines)
             return after, status, self._accept(tx, further), output.append(tx, running.job)
 
         after, status, children, kept = await self._under_claim(running, transaction, further[0].first)
         self._output.written(running, output, kept)
+        self._lines.written(running, lines)
         self._dispatch(children, further)
         running.children.clear()
         running.batches.clear()
@@ -103,6 +110,11 @@ class Completion:
             return NOTHING
         running.recording = True  # until `_under_claim` has written it
         return await self._retry(self._output.take, running)
+
+    async def _lines_of(self, running: Running) -> LogBatch:
+        """Return the log lines that are to be written with the end of a step."""
+        running.recording = True  # likewise
+        return await self._lines.take(running)
 
     async def complete(self, running: Running, ended: Ended | Exception) -> None:
         """Record the end of an attempt; an error of ours is code INTERNAL, and does not count."""
@@ -164,12 +176,13 @@ class Completion:
 
     async def _record(self, running: Running, steps: tuple[Step, ...], outcome: Outcome) -> None:
         outcome, notice = on_failure.prepared(running.job, outcome, self._enqueuer)
+        lines = await self._lines_of(running) if _has_lines(running) else NO_LINES
         if outcome.status is S.SUCCEEDED and not running.job.limited and not _brings_more(running):
             with self._tracing.span("record", status=outcome.status._value_):
                 status = await self._under_claim(
                     running,
-                    lambda tx: recording.record_outcome(tx, running.job, outcome, steps=steps, progress=running.latest),
-                    grouped=Grouped(_record_each, (running, outcome, steps)),
+                    lambda tx: _record_outcome(tx, running, outcome, steps, lines),
+                    grouped=Grouped(_record_each, (running, outcome, steps, lines)),
                 )
             self._count(running.job, status)
             return
@@ -180,7 +193,7 @@ class Completion:
         def transaction(tx: Tx) -> tuple[JobStatus, list[Job], list[Job]]:
             job = running.job
             uniqueness.reserve(tx, further[0].first, parent=job.id)
-            status = recording.record_outcome(tx, job, outcome, steps=steps, progress=running.latest)
+            status = _record_outcome(tx, running, outcome, steps, lines)
             output.append(tx, job)
             if running.overrun is not None:
                 overruns.add(tx, job, runner=job.runner or "")
@@ -284,20 +297,46 @@ class Completion:
             task.cancel()
 
 
+def _finish_step(
+    tx: Tx, running: Running, steps: tuple[Step, ...], result: object, lines: LogBatch
+) -> tuple[tuple[Step, ...], JobStatus]:
+    """Record a finished step with its log lines. Raises Superseded."""
+    found = recording.finish_step(tx, running.job, steps, result, running.latest)
+    lines.append(tx, running.job)
+    return found
+
+
+def _record_outcome(tx: Tx, running: Running, outcome: Outcome, steps: tuple[Step, ...], lines: LogBatch) -> JobStatus:
+    """Record an outcome with the attempt's last log lines. Raises Superseded."""
+    status = recording.record_outcome(tx, running.job, outcome, steps=steps, progress=running.latest)
+    lines.append(tx, running.job)
+    return status
+
+
 def _finish_each(
-    tx: Tx, parts: Sequence[tuple[Running, tuple[Step, ...], object]]
+    tx: Tx, parts: Sequence[tuple[Running, tuple[Step, ...], object, LogBatch]]
 ) -> Sequence[tuple[tuple[Step, ...], JobStatus]]:
     """Record the finished steps of several jobs."""
-    return recording.finish_each(
-        tx, [recording.Finished(running.job, steps, result, running.latest) for running, steps, result in parts]
+    found = recording.finish_each(
+        tx, [recording.Finished(running.job, steps, result, running.latest) for running, steps, result, _ in parts]
     )
+    for running, _, _, lines in parts:
+        lines.append(tx, running.job)
+    return found
 
 
-def _record_each(tx: Tx, parts: Sequence[tuple[Running, Outcome, tuple[Step, ...]]]) -> Sequence[JobStatus]:
+def _record_each(tx: Tx, parts: Sequence[tuple[Running, Outcome, tuple[Step, ...], LogBatch]]) -> Sequence[JobStatus]:
     """Record the outcomes of several jobs, which have succeeded."""
-    return recording.record_each(
-        tx, [recording.Succeeded(running.job, outcome, steps, running.latest) for running, outcome, steps in parts]
+    found = recording.record_each(
+        tx, [recording.Succeeded(running.job, outcome, steps, running.latest) for running, outcome, steps, _ in parts]
     )
+    for running, _, _, lines in parts:
+        lines.append(tx, running.job)
+    return found
+
+
+def _has_lines(running: Running) -> bool:
+    return running.log is not None and running.log.waiting > 0
 
 
 def _brings_more(running: Running) -> bool:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from onward.jobs.error_text import one_line
 from onward.jobs.frozen import made_quickly
+from onward.jobs.log_level import LogLevel
 from onward.jobs.param_filter import ParamFilter
 from onward.jobs.states import ENDED_BY_ERROR, RETRYABLE, TERMINAL, JobStatus, StepStatus
 from onward.text.patterns import matches
@@ -177,6 +178,21 @@ class JobChunk:
     step: str
     """The name of the step that emitted it."""
     data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class JobLogLine:
+    """A log line of a job."""
+
+    time: int
+    """By the ledger's clock, in microseconds."""
+    level: LogLevel
+    logger: str
+    attempt: int
+    step: str
+    """The name of the step that ran."""
+    text: str
+    """The message; below it, on lines of their own, a traceback."""
 
 
 @dataclass(frozen=True, slots=True)

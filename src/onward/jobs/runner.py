@@ -7,6 +7,7 @@ one compare-and-set, which a lost claim cannot pass.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -23,6 +24,7 @@ from onward.jobs.dispatched import JobEnqueuer
 from onward.jobs.emitting import OutputWriter
 from onward.jobs.encryption import Encryption
 from onward.jobs.executor import Executor
+from onward.jobs.job_log import LogWriter
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.jobs.outcome import Ended
@@ -65,6 +67,7 @@ class Runner:
         control: Control,
         progress: ProgressReporter,
         output: OutputWriter,
+        log: LogWriter,
         context: Callable[[Job], Running],
         isolate: Isolate | None,
         metrics: Metrics,
@@ -76,6 +79,7 @@ class Runner:
         self._control = control
         self._progress = progress
         self._output = output
+        self._log = log
         self._context = context
         self._isolate = isolate
         self._metrics = metrics
@@ -105,6 +109,7 @@ class Runner:
         self._control.start()
         self._progress.start()
         self._output.start()
+        self._log.start()
 
     async def run(self, job_id: str, backend: str, *, wait_for_commit: bool = True) -> bool:
         """Run the job; return False if it could not be claimed. Raises Unavailable if the ledger did not answer.
@@ -157,6 +162,7 @@ class Runner:
         running = self._context(job)
         self._control.begin(running)
         _bind_to_log(job)
+        self._log.begin(running)
         self._metrics.started(job.handler, (job.attempts[-1].started_at - job.due_at) / 1_000_000)
         with self._tracing.run(
             f"run {job.handler}", job.trace, job=job.id, handler=job.handler, attempt=job.attempt
@@ -184,6 +190,7 @@ class Runner:
             await self._completion.complete(running, ended)
         finally:
             self._control.end(running)
+            self._log.end(running)
 
     def lost(self) -> None:
         """Resume under the new lease the jobs that no other runner has claimed; interrupt the rest. From any thread."""
@@ -200,6 +207,7 @@ class Runner:
             await self._completion.keep_slots(self._control.running)
         self._completion.close()
         self._control.close()
+        self._log.close()
         await self._executor.close()
 
 
@@ -221,18 +229,21 @@ def build_runner(
     takes: Collection[str] = (),
     timings: Timings = Timings(),
     urls: SignalUrls = NO_URLS,
+    log_level: int = logging.INFO,
 ) -> Runner:
     """Build a runner. Without `isolate` it is itself a process for isolated jobs.
 
     `takes` are the destinations whose jobs the process runs.
 
-    `environment` is that of processes which handlers ask for.
+    `environment` is that of processes which handlers ask for. Log lines of `log_level` and above are kept with their
+    job.
     """
     control = Control(writer, lease, timings)
     output = OutputWriter(writer, control, timings)
+    log = LogWriter(writer, control, timings, log_level)
     stage = BatchStage(writer)
     completion = Completion(
-        writer, enqueuer, metrics, tracing, resume=control.resume, output=output, keeper=keeper, stage=stage
+        writer, enqueuer, metrics, tracing, resume=control.resume, output=output, log=log, keeper=keeper, stage=stage
     )
     progress = ProgressReporter(writer, control, timings)
 
@@ -268,6 +279,7 @@ def build_runner(
         control=control,
         progress=progress,
         output=output,
+        log=log,
         context=context,
         isolate=isolate,
         metrics=metrics,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from onward.jobs.batch_making import Making
     from onward.jobs.batch_stage import BatchStage
     from onward.jobs.emitting import Output
+    from onward.jobs.job_log import JobLog
     from onward.jobs.step_process import StepProcess
 
 
@@ -98,6 +99,7 @@ class Running:
         self.reporting = False  # `latest` is about to be written
         self.step = ""  # the name of the one that runs
         self.output: Output | None = None  # once there is some
+        self.log: JobLog | None = None  # if its lines are kept
         self.steps = job.steps  # as they were recorded last
         self.children: list[NewJob] = []
         self.batches: list[Making] = []

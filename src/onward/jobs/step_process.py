@@ -23,6 +23,7 @@ from onward.jobs.base import NotStarted
 from onward.jobs.running import Running, StopReason
 from onward.storage.base import Unavailable
 from onward.telemetry import logger
+from onward.telemetry.job_lines import Line
 from onward.telemetry.tracing import Tracing
 
 LINE_BYTES = 2**25  # of one message: parameters, a result, the text of an error
@@ -191,6 +192,9 @@ class StepProcess:
                 running.progress(*message["progress"])
         elif "emit" in message:
             running.emit_json(message["emit"])
+        elif "log" in message:
+            if running.log is not None:
+                running.log.add(Line(*message["log"]))
         elif "dispatch" in message:
             given = message["dispatch"], message["params"], message["run_at"]
             expires_us = message.get("expires")

@@ -35,6 +35,8 @@ class Timings:
     """Progress is written at most this often."""
     output_interval_s: float = 0.05
     """Output is written at most this often."""
+    log_interval_s: float = 1.0
+    """Log lines of a job that runs on are written at most this often; others are written with the end of their step."""
     outage_grace_s: float = 5.0
     """A drain waits this long for a ledger that is away, once nothing is left but to record what has ended."""
     write_retry_s: float = 5.0

@@ -9,7 +9,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from onward.jobs import batches, chunks, dispatched, idempotency, uniqueness, waits
+from onward.jobs import batches, chunks, dispatched, idempotency, log_lines, uniqueness, waits
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.maintenance.service import Service
@@ -83,7 +83,7 @@ def _us(age: timedelta) -> int:
 def _prune(tx: Tx, limit: int, age_us: int) -> int:
     gone, keys = [], []
     old = {row[0]: row for row in tx.all(_old, before=tx.now - age_us, limit_=limit)}
-    for job_id in sorted(chunks.deletable(tx, list(old))):  # as `lock_order` says
+    for job_id in sorted(log_lines.deletable(tx, chunks.deletable(tx, list(old)))):  # as `lock_order` says
         _, owner, status, handler, key = old[job_id]
         if tx.execute(_drop, id_=job_id, status_=status):
             tx.count(owner, JobStatus(status), -1)
@@ -92,6 +92,7 @@ def _prune(tx: Tx, limit: int, age_us: int) -> int:
                 keys.append((handler, key, job_id))
     uniqueness.forget(tx, keys)
     chunks.delete(tx, gone)
+    log_lines.delete(tx, gone)
     if gone:
         waits.forget(tx, gone)
     return len(gone)

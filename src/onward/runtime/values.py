@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -13,6 +14,7 @@ from onward.dispatch.patterns import Patterns, Routes
 from onward.dispatch.preparation import Preparation
 from onward.findings import Finding, State
 from onward.handlers.base import Handler, InvalidParameters
+from onward.jobs.job_log import OFF
 from onward.jobs.key_limits import Rule
 from onward.jobs.limits import Limit, Rate
 from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
@@ -36,6 +38,7 @@ def environment(settings: Settings, timings: Timings) -> dict[str, str]:
         "ONWARD_EMAIL__TRANSPORT": settings.email.transport,
         "ONWARD_EMAIL__DIRECTORY": str(settings.email.directory),
         "ONWARD_LOG__PATH": str(settings.log.path),
+        "ONWARD_LOG__JOB_LEVEL": settings.log.job_level,
         "ONWARD_HANDLERS__MODULES": json.dumps(list(settings.handlers.modules)),
         "ONWARD_HANDLERS__LIFESPAN": settings.handlers.lifespan,
         "ONWARD_WORKER__QUEUES": settings.worker.queues,
@@ -48,6 +51,12 @@ def signal_urls(settings: Settings) -> SignalUrls:
     host = f"[{server.host}]" if ":" in server.host else server.host
     base = settings.signals.url or f"http://{host}:{server.port}/signal"
     return SignalUrls([key.get_secret_value() for key in settings.signals.secret], base)
+
+
+def log_level(settings: Settings) -> int:
+    """Return the least level of log lines that are kept with their job; OFF for none."""
+    level = settings.log.job_level
+    return OFF if level == "off" else logging.getLevelNamesMapping()[level.upper()]
 
 
 def routes(settings: Settings, handlers: Mapping[str, Handler]) -> Routes:

@@ -217,6 +217,7 @@ def _build(
         takes=takes,
         timings=timings,
         urls=values.signal_urls(settings),
+        log_level=values.log_level(settings),
     )
     for name in route.destinations:
         revision = Revision(writer.database, timings.recheck_s)

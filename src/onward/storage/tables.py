@@ -282,6 +282,19 @@ output = Table(  # the chunks that handlers emit; a chunk is deleted with its jo
     Column("data", Text, nullable=False),  # JSON
 )
 
+log_lines = Table(  # those of a commit together; they are deleted with their job, or earlier if the job has too many
+    "log_lines",
+    metadata,
+    Column("job", Id, primary_key=True),
+    Column("claim", Integer, primary_key=True),  # the fencing token with which the attempt began
+    Column("number", Integer, primary_key=True),  # of the first line, from 0 in the attempt
+    Column("attempt", Integer, nullable=False),
+    Column("lines", Integer, nullable=False),
+    Column("size", Integer, nullable=False),  # of the data, in bytes of UTF-8
+    Column("shift", BigInteger, nullable=False),  # from the process's clock to the ledger's, in microseconds
+    Column("data", Text, nullable=False),  # JSON: a list of lists of time, level, logger, step and text
+)
+
 signals = Table(  # the signals of each run of a job; one may come before its wait
     "signals",
     metadata,

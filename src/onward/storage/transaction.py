@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ class Tx:
         self._new: list[dict[str, Any]] = []
         self._insert: Any = None
         self.change = 0
+        self.clock_shift = 0  # from the process's clock to the ledger's, in microseconds
         self.deltas: dict[tuple[str, str], int] = {}
         self.figures: dict[tuple[Any, ...], int] = {}
         self.noted: list[Any] = []  # by the functions of the transaction, for `at_end`
@@ -46,6 +48,7 @@ class Tx:
     def set_clock(self, change: int, now: int) -> None:
         """Set the commit's number and time; the writer calls it at the begin."""
         self.change, self._now = change, now
+        self.clock_shift = now - time.time_ns() // 1_000
         self._database.ids.seen(now // 1000)
 
     def insert(self, statement: Any, row: dict[str, Any]) -> None:

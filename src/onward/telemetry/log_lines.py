@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-import traceback
 from functools import cache
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
+from onward.telemetry.job_lines import JobLines, exception_text
 from onward.text.visibility import escape, escape_json
 
 MAX_CHARACTERS = 20_000  # of one value: the text of an exception may be a whole answer of somebody's server
@@ -37,7 +37,8 @@ def configure(*, production: bool) -> None:
             ],
         )
     )
-    logging.getLogger().handlers[:] = [handler]
+    root = logging.getLogger()
+    root.handlers[:] = [handler, *(one for one in root.handlers if isinstance(one, JobLines))]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -87,10 +88,8 @@ def _json(fields: EventDict, **_options: Any) -> str:
 
 def _format_exception(_logger: Any, _method: str, fields: EventDict) -> EventDict:
     """Turn `exc_info`, in any of its forms, into the text `exception`, without the values of local variables."""
-    given = fields.pop("exc_info", None)
-    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
-    if isinstance(error, BaseException):
-        fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
+    if (text := exception_text(fields.pop("exc_info", None))) is not None:
+        fields["exception"] = text
     return fields
 
 

@@ -12,6 +12,8 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from onward.telemetry import job_lines
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -99,4 +101,4 @@ class _Logger:
         from onward.telemetry import log_lines  # noqa: PLC0415 - see above
 
         finish_configuring()
-        return getattr(log_lines.bound(self._name, production=_production), method)
+        return job_lines.noted(self._name, method, getattr(log_lines.bound(self._name, production=_production), method))

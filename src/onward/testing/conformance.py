@@ -23,6 +23,7 @@ from onward.testing.contract.failures import Failures  # noqa: E402
 from onward.testing.contract.history import History  # noqa: E402
 from onward.testing.contract.key_limits import KeyLimits  # noqa: E402
 from onward.testing.contract.limits import Limits  # noqa: E402
+from onward.testing.contract.log_lines import Logging  # noqa: E402
 from onward.testing.contract.manual_retries import ManualRetries  # noqa: E402
 from onward.testing.contract.output import Streaming  # noqa: E402
 from onward.testing.contract.priorities import Priorities  # noqa: E402
@@ -49,6 +50,7 @@ class Conformance(
     Waits,
     Watching,
     Streaming,
+    Logging,
     Priorities,
     Queues,
     Concurrency,

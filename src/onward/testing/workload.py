@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import json
+import logging
 import os
 import sys
 import time
@@ -47,6 +48,8 @@ BRIEFLY = Retry(max_attempts=3, base=timedelta(milliseconds=10), cap=timedelta(m
 BY_TYPE = Retry(max_attempts=1, by_type={OSError: BRIEFLY, ConnectionError: Permanent})
 SLOW = timedelta(seconds=4)  # no delay by chance: what waits for RETRYING would miss a short one
 CHOSEN = timedelta(milliseconds=300)  # the delay that handlers choose
+
+log = logging.getLogger("conformance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +403,22 @@ def emit_apart(job: JobContext, *, chunks: int) -> None:
     """Emit from a process of its own."""
     for n in range(chunks):
         job.emit(n)
+
+
+async def log_and_fail(job: JobContext, *, times: int) -> int:
+    """Log in each attempt, and fail `times` times."""
+    log.warning("attempt %s", job.attempt)
+    if job.attempt <= times:
+        raise ValueError("after its line")
+    return times
+
+
+def log_in_a_thread(_job: JobContext, value: int) -> None:
+    log.error("after %s failures", value)
+
+
+logs = sequence("conformance.logs", [log_and_fail, log_in_a_thread], retry=QUICKLY)
+logs_apart = sequence("conformance.logs_apart", [log_and_fail, log_in_a_thread], retry=QUICKLY, process=True)
 
 
 @handler("conformance.result", retry=ONCE)

@@ -36,7 +36,8 @@ from onward.handlers.base import (
 from onward.handlers.parameters import to_json
 from onward.jobs import outcome
 from onward.jobs.arguments import arguments_of
-from onward.jobs.model import Job
+from onward.jobs.job_log import OFF, shown
+from onward.jobs.model import Job, without_surrogates
 from onward.jobs.model import Step as JobStep
 from onward.jobs.results import storable
 from onward.jobs.running import Running, StopReason
@@ -48,10 +49,12 @@ from onward.jobs.timings import Timings
 from onward.runtime.database import database_of
 from onward.runtime.event_loop import Loop
 from onward.runtime.handlers import build_tools, lifespan, load_handlers
-from onward.runtime.values import signal_urls
+from onward.runtime.values import log_level, signal_urls
 from onward.storage.base import Unavailable
 from onward.storage.ledger import Ledger
 from onward.storage.writer import Writer
+from onward.telemetry import job_lines
+from onward.telemetry.job_lines import JobLines, Line
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing, build
 from onward.telemetry.watchdog import Watchdog
@@ -75,7 +78,7 @@ class Parent:
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a collected object may log while a thread holds it
         self._answers: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self.orders: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
         self.running: Running | None = None
@@ -108,6 +111,29 @@ class Parent:
         with self._lock:
             self._socket.sendall(data)
             return self._answers.get()
+
+
+class RemoteLog:
+    """The log lines of the job, which the parent writes."""
+
+    def __init__(self, parent: Parent, level: int) -> None:
+        self.level = level
+        self.source = JobLines()
+        self._parent = parent
+
+    def add(self, line: Line) -> None:
+        """Send the line at once: a crash here loses none."""
+        running = self._parent.running
+        if running is not None:
+            with suppress(OSError):  # the parent is gone
+                text, name = shown(line.text, running.secrets), without_surrogates(line.logger)
+                self._parent.send(log=[line.time, line.level, name, text])
+
+    def begin(self) -> None:
+        """Collect the lines of the present task, and of the steps that it starts."""
+        if self.level != OFF:
+            self.source.open()
+            job_lines.collect(self)
 
 
 class RemoteRunning(Running):
@@ -195,6 +221,7 @@ def run_steps(settings: Settings, fd: int) -> int:
             parent.running = running = RemoteRunning(
                 order["job"], tools, resources, parent, urls=signal_urls(settings), handlers=handlers
             )
+            RemoteLog(parent, log_level(settings)).begin()
             await _serve_parent(parent, running, handler, tracing)
 
     with asyncio.Runner(loop_factory=Loop) as runner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import time
 from dataclasses import dataclass
@@ -60,9 +61,10 @@ tells = sequence("apart.tells", [tell, tell_in_a_thread], retry=ONCE, process=Tr
 
 @handler("apart.dies", retry=ONCE, process=True)
 def dies(job: JobContext) -> None:
-    """Emit, and kill the process at once."""
+    """Emit and log, and kill the process at once."""
     for n in range(50):
         job.emit(n)
+    logging.getLogger(__name__).warning("its last word")
     os._exit(3)
 
 

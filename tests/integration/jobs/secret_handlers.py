@@ -1,8 +1,11 @@
 """Handlers of a project that take secret parameters."""
 
+import logging
 from typing import Any
 
 from onward.handlers.base import JobContext, Permanent, Retry, handler, sequence
+
+log = logging.getLogger(__name__)
 
 
 @handler("tests.pay", secret=frozenset({"card", "limits"}), retry=Retry(max_attempts=1))
@@ -15,6 +18,22 @@ async def babble(job: JobContext, *, card: str, kindly: bool) -> None:
     if kindly:
         raise Permanent(f"the card {card} was declined")
     raise RuntimeError(f"could not reach https://bank.example/?card={card}")
+
+
+def tell(job: JobContext, card: str) -> None:
+    """Log the card; a line is cut in the middle, and shows no part of it there either."""
+    log.warning("card %s of attempt %s", card, job.attempt)
+    log.warning("%s%s%s", "x" * 3_990, card, "x" * 9_000)
+
+
+@handler("tests.tell", secret=frozenset({"card"}), retry=Retry(max_attempts=1))
+def tell_here(job: JobContext, *, card: str) -> None:
+    tell(job, card)
+
+
+@handler("tests.tell_apart", secret=frozenset({"card"}), retry=Retry(max_attempts=1), process=True)
+def tell_apart(job: JobContext, *, card: str) -> None:
+    tell(job, card)
 
 
 @handler("tests.show", secret=frozenset({"card"}), retry=Retry(max_attempts=1))
@@ -43,4 +62,13 @@ def second(job: JobContext, value: int) -> int:
     return value + 1
 
 
-HANDLERS = (pay, babble, show, show_apart, pass_on, sequence("tests.both", [first, second], secret=frozenset({"card"})))
+HANDLERS = (
+    pay,
+    babble,
+    show,
+    show_apart,
+    tell_here,
+    tell_apart,
+    pass_on,
+    sequence("tests.both", [first, second], secret=frozenset({"card"})),
+)

@@ -13,8 +13,9 @@ from onward.backends.base import Role
 from onward.cli import check
 from onward.config.settings import Settings, SettingsError, load
 from onward.handlers.base import InvalidParameters, Permanent
-from onward.jobs import ledger
+from onward.jobs import ledger, log_lines
 from onward.jobs.encryption import Encryption, NoKey
+from onward.jobs.log_level import LogLevel
 from onward.jobs.model import Job
 from onward.jobs.param_filter import ENCRYPTED
 from onward.jobs.states import JobStatus
@@ -81,6 +82,19 @@ async def test_a_secret_in_a_result_and_in_progress_is_redacted(tmp_path: Path, 
         assert job.progress is not None
         assert job.progress.message == "x" * 490 + "***"
         assert CARD[:9] not in repr(job)
+        assert CARD.encode() not in written(tmp_path)
+
+
+@pytest.mark.parametrize("handler", ["tests.tell", pytest.param("tests.tell_apart", marks=pytest.mark.slow)])
+async def test_a_secret_in_log_lines_is_redacted(tmp_path: Path, handler: str) -> None:
+    """A line that is cut shows no part of it either."""
+    async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
+        job = await run(onward, handler, card=CARD)
+        assert job.status is JobStatus.SUCCEEDED
+        lines = await onward.database.read(lambda tx: log_lines.newest(tx, job.id, 100))
+        short, long = [line for line in lines if line.logger == "tests.integration.jobs.secret_handlers"]
+        assert (short.text, short.level) == ("card *** of attempt 1", LogLevel.WARNING)
+        assert long.text.startswith("x" * 3_990 + "***xxxxxxx ... (")
         assert CARD.encode() not in written(tmp_path)
 
 

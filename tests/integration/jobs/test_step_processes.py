@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from onward.config.settings import load
 from onward.handlers.base import Handler, Step
-from onward.jobs import commands, ledger, step_process, waits
+from onward.jobs import commands, ledger, log_lines, step_process, waits
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.following import follow_output
 from onward.jobs.model import Job, Visible, to_us
@@ -91,12 +91,14 @@ async def test_the_output_of_a_process_is_the_job_s(here: Node) -> None:
     ]
 
 
-async def test_a_process_that_dies_has_given_all_that_it_has_emitted(here: Node) -> None:
+async def test_a_process_that_dies_has_given_all_that_it_has_emitted_and_logged(here: Node) -> None:
     job, task = await start(here, process_handlers.dies)
     await task
     done = await here.get(job)
     assert (done.status, done.error and done.error.code) == (S.FAILED, "PROCESS_ENDED")
     assert await output(here, job) == [("dies", n) for n in range(50)]
+    lines = await here.writer.database.read(lambda tx: log_lines.newest(tx, job.id, 100))
+    assert (lines[0].step, lines[0].text) == ("dies", "its last word")
 
 
 async def test_steps_progress_and_dispatched_jobs_of_a_process_are_the_job_s(here: Node, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Handlers for the tests of the console: calls that fail until a file is there, a batch of them, and forms."""
 
+import logging
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,7 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from onward import JobContext, Permanent, RetryIn, batch, handler
+from onward import JobContext, Permanent, Retry, RetryIn, batch, handler
+
+log = logging.getLogger(__name__)
+log.setLevel(logging.INFO)
 
 
 class Size(Enum):
@@ -71,6 +76,19 @@ async def order(
 async def pay(job: JobContext, *, pin: str, amount: int) -> int:
     """Pay an amount."""
     return amount * len(pin)
+
+
+@handler("work.log", mutation=True, retry=Retry(max_attempts=2, base=timedelta(0), cap=timedelta(0)))
+def write_lines(job: JobContext, *, lines: int, go: str = "/") -> None:
+    """Log lines, and go on once the file is there; the first of two attempts fails."""
+    for number in range(lines):
+        log.info("line %s", number)
+    log.warning("<b>\x1b[31mred\u202e</b>")
+    while not Path(go).exists():
+        time.sleep(0.02)
+    if job.attempt == 1:
+        raise ValueError("broke")
+    log.info("the last one")
 
 
 @handler("work.keep", mutation=True)

@@ -16,7 +16,8 @@ from graphql import (
 )
 
 PAGE = 50  # of a connection whose length is not given
-MAX_PAGE = 200  # a longer one is refused, or read in slices
+MAX_PAGE = 1_000  # a longer one is refused, or read in slices
+LOG = "logLines"  # a page without the fields of one
 LENGTHS = ("first", "last")
 ITEMS = frozenset({"nodes", "edges", "pageInfo"})
 COUNTED = "counts"  # of a batch: each is a read of its own, as a page inside a page is
@@ -91,7 +92,7 @@ def _length(field: FieldNode, inner: Cost) -> int | str | None:
                 return argument.value.name.value
             if isinstance(argument.value, IntValueNode):
                 return _number(argument.value)
-    return PAGE if ITEMS.intersection(inner.own) else None
+    return PAGE if field.name.value == LOG or ITEMS.intersection(inner.own) else None
 
 
 def _number(node: IntValueNode) -> int:

@@ -8,11 +8,12 @@ from enum import Enum, EnumMeta
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
+from onward.jobs.log_level import LogLevel
 from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
 from onward.jobs.states import JobStatus, StepStatus
 from onward.jobs.stats_step import StatsStep
 
-__all__ = ["JobStatus", "ScheduleMissed", "ScheduleOverlap", "StatsStep", "StepStatus", "UserErrorCode"]
+__all__ = ["JobStatus", "LogLevel", "ScheduleMissed", "ScheduleOverlap", "StatsStep", "StepStatus", "UserErrorCode"]
 
 
 def described(cls: EnumMeta, description: str, values: Mapping[str, str]) -> None:
@@ -75,6 +76,17 @@ described(
     ScheduleMissed,
     "What a schedule does about ticks at which no process ran.",
     {"SKIP": "Nothing: it goes on with the next tick.", "RUN_ONCE": "Makes one job for all of them."},
+)
+described(
+    LogLevel,
+    "The level of a log line.",
+    {
+        "DEBUG": "Of interest to those who look for a fault.",
+        "INFO": "All goes as it should.",
+        "WARNING": "Something was not expected.",
+        "ERROR": "Something failed.",
+        "CRITICAL": "The process may not go on.",
+    },
 )
 described(
     StatsStep,

@@ -11,9 +11,9 @@ from strawberry.scalars import JSON
 
 from onward.graphql.context import Info
 from onward.graphql.positions import token
-from onward.graphql.reading import batches_by_id, given, jobs_by_id, read_page
+from onward.graphql.reading import batches_by_id, given, jobs_by_id, read_log_lines, read_page
 from onward.graphql.resolvers import query
-from onward.graphql.types.enums import JobStatus, StepStatus
+from onward.graphql.types.enums import JobStatus, LogLevel, StepStatus
 from onward.graphql.types.node import Node
 from onward.graphql.types.send_again import SendAgain, send_again
 from onward.graphql.value_resolver import DIRECT, InfoResolver
@@ -64,6 +64,21 @@ class JobAttempt:
     error: JobError | None
 
 
+@strawberry.type(description="A log line of a job, from its handler or from Onward, while one of its steps ran.")
+class JobLogLine:
+    """Describes `onward.jobs.model.JobLogLine`, whose time is in microseconds."""
+
+    time: datetime
+    level: LogLevel
+    logger: str = strawberry.field(description="The name of the logger.")
+    attempt: int
+    step: str = strawberry.field(description="The step that ran.")
+    text: str = strawberry.field(
+        description="The message, with the job's secret parameters struck out; below it, on lines of their own, a"
+        " traceback. Escape control characters where you show it."
+    )
+
+
 @query
 def schema(info: Info, root: strawberry.Parent[model.JobWait]) -> Any:
     handler = info.context.services.handlers.get(root.handler)
@@ -111,6 +126,15 @@ def parent(info: Info, root: strawberry.Parent[model.Job]) -> Any:
 @query
 def batch(info: Info, root: strawberry.Parent[model.Job]) -> Any:
     return None if root.batch is None else info.context.once(batches_by_id).load(root.batch)
+
+
+@query
+def log_lines(
+    info: Info,
+    root: strawberry.Parent[model.Job],
+    last: Annotated[int | None, strawberry.argument(description="So many from the end: 50, at most 1,000.")] = UNSET,
+) -> Any:
+    return read_log_lines(info, root.id, given(last)) if info.context.viewer.visible.everything else None
 
 
 @query
@@ -200,6 +224,14 @@ class Job(Node):
         resolver=children,
         graphql_type=Annotated["JobConnection", strawberry.lazy("onward.graphql.types.page")],
         description="The jobs that its handler has dispatched, newest first.",
+    )
+
+    log_lines: Any = strawberry.field(
+        resolver=log_lines,
+        graphql_type=list[JobLogLine] | None,
+        description="What its handler and Onward have logged while it ran, over all its attempts, the oldest line"
+        " first. The newest 1,000 lines of a job are kept, up to 256 kB. For admins, since lines and tracebacks show"
+        " the inside of the application; null for others.",
     )
 
     @classmethod

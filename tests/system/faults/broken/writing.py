@@ -263,6 +263,13 @@ def last_chunks_lost() -> None:
     base.put(emitting.Batch, "append", lambda batch, _tx, _job: batch.before)
 
 
+def last_lines_lost() -> None:
+    """Record the end of a step without the lines that were logged last."""
+    from onward.jobs.log_lines import LogBatch
+
+    base.put(LogBatch, "append", lambda *_: None)
+
+
 def attempts_alike() -> None:
     """Number the chunks of each attempt from 0."""
     from onward.jobs import chunks

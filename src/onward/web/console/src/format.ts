@@ -25,6 +25,20 @@ export function moment(iso: string): string {
   return (date.getFullYear() === now.getFullYear() ? days : years).format(date);
 }
 
+// To the millisecond, for lines that follow each other.
+export function exactly(iso: string): string {
+  const date = new Date(iso);
+  return `${clocks.format(date)}.${String(date.getMilliseconds()).padStart(3, '0')}`;
+}
+
+// Controls but line breaks and tabs, and marks that turn the order of the text around, as escapes.
+export function visible(text: string): string {
+  return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, (found) => {
+    const code = found.charCodeAt(0);
+    return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
+  });
+}
+
 const UNITS = [['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]] as const;
 
 // "3 min. ago", "in 2 hr."; "just now" within a second.

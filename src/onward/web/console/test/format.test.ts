@@ -1,13 +1,22 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { parse } from '../src/exact';
-import { ago, bytes, json, length, marks, moment, plural, seconds } from '../src/format';
+import { ago, bytes, exactly, json, length, marks, moment, plural, seconds, visible } from '../src/format';
 
 test('a length has the unit that fits it', () => {
   assert.deepEqual([0, 850, 2_440, 9_960, 59_400, 725_000, 7_260_000, 277_200_000].map(length),
     ['0 ms', '850 ms', '2.4 s', '10 s', '59 s', '12 min 5 s', '2 h 1 min', '3 d 5 h']);
   assert.equal(seconds(null), '');
   assert.equal(seconds(0.25), '250 ms');
+});
+
+test('a control, or a mark that turns text around, is shown as its escape', () => {
+  assert.equal(visible('a\tb\nc\x1b[31m\u202e\x7f ü'), 'a\tb\nc\\x1b[31m\\u202e\\x7f ü');
+});
+
+test('a line of a log has its time to the millisecond', () => {
+  assert.match(exactly('2026-01-01T12:00:07.045123+00:00'), /:07\.045$/);
+  assert.match(exactly('2026-01-01T12:00:07+00:00'), /:07\.000$/);
 });
 
 test('a time is told from now on', () => {

@@ -21,6 +21,13 @@ export type JobStatus =
   | 'FAILED'
   | 'CANCELLED';
 
+export type LogLevel =
+  | 'DEBUG'
+  | 'INFO'
+  | 'WARNING'
+  | 'ERROR'
+  | 'CRITICAL';
+
 export type RetryJobInput = {
   id: string;
   fromStart?: boolean;
@@ -76,6 +83,14 @@ export type SendAgainVariables = Exact<{
 
 export type SendAgain = { job: { sendAgain: { mutation: string, input: unknown, secret: Array<string> } | null } | null };
 
+export type JobLogVariables = Exact<{
+  id: string;
+  last: number;
+}>;
+
+
+export type JobLog = { job: { logLines: Array<{ time: string, level: LogLevel, attempt: number, step: string, text: string }> | null } | null };
+
 export type JobUpdatedVariables = Exact<{
   id: string;
 }>;
@@ -122,6 +137,10 @@ export const children: Operation<Children, ChildrenVariables> = {
 
 export const sendAgain: Operation<SendAgain, SendAgainVariables> = {
   text: "query sendAgain($id: ID!) {\n  job(id: $id) {\n    sendAgain { mutation input secret }\n  }\n}",
+};
+
+export const jobLog: Operation<JobLog, JobLogVariables> = {
+  text: "query jobLog($id: ID!, $last: Int!) {\n  job(id: $id) {\n    logLines(last: $last) { time level attempt step text }\n  }\n}",
 };
 
 export const jobUpdated: Operation<JobUpdated, JobUpdatedVariables> = {

@@ -14,6 +14,7 @@ import { useFormAgain } from './job/again';
 import { Attempts } from './job/attempts';
 import { Children } from './job/children';
 import { Facts } from './job/facts';
+import { Log } from './job/log';
 import { Output } from './job/output';
 import type { JsonSchema } from './job/schema';
 import { Steps } from './job/steps';
@@ -48,6 +49,7 @@ export function JobPage({ id, back }: { id: string; back: string }) {
       {job ? <Now job={job} again={anew} /> : null}
       <Output id={id} run={run} />
       {job ? <Past job={job} /> : null}
+      {job ? <Log job={job} /> : null}
       {job ? <Children id={id} /> : null}
     </article>
   );
