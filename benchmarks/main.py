@@ -12,13 +12,26 @@ from rich.console import Console
 from benchmarks import machine, table
 from benchmarks.base import BenchError, Row, Scope
 from benchmarks.environment import FOLDER
-from benchmarks.figures import accept, durable, flows, growth, jobs, memory, pickup, queues, size, start, watch
+from benchmarks.figures import (
+    accept,
+    durable,
+    flows,
+    growth,
+    jobs,
+    memory,
+    pages,
+    pickup,
+    queues,
+    size,
+    start,
+    watch,
+)
 from onward.web import build
 from onward.web.base import BuildFailed
 from tests.servers import Missing
 
 QUICK = "ABCDEFJ"  # figures that are meaningful on a CI machine
-FIGURES = "ABCDEFGHIJKLMNOPQ"
+FIGURES = "ABCDEFGHIJKLMNOPQR"
 Take = Callable[[Scope, str], Iterator[Row]]
 TAKES: tuple[tuple[str, Take], ...] = (
     ("AB", accept.take_in_process),
@@ -35,6 +48,7 @@ TAKES: tuple[tuple[str, Take], ...] = (
     ("O", lambda scope, _: queues.take_pickup(scope)),
     ("P", lambda scope, _: flows.take(scope)),
     ("Q", lambda scope, _: growth.take(scope)),
+    ("R", lambda scope, _: pages.take(scope)),
 )
 
 
