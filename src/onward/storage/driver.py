@@ -128,6 +128,9 @@ class Driver(ABC):
     def limit_lock_waits(self, tx: Tx, ms: int | None) -> None:  # noqa: B027 - SQLite has one lock, which a writer has
         """Let the transaction's later statements wait so long for locked rows; None is as long as usual."""
 
+    writers_lock_timeout_s = 0.0
+    """How long a transaction of the writer waits for a locked row."""
+
     def is_lock_timeout(self, error: BaseException) -> bool:  # noqa: ARG002 - likewise
         """Return whether a statement was ended because it waited too long for a locked row."""
         return False

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from onward.storage.base import Unavailable
+from onward.storage.base import Locked, Unavailable
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
@@ -42,6 +42,8 @@ class Ledger:
         began = time.monotonic()
         try:
             yield
+        except Locked:
+            raise
         except Unavailable as error:
             cause = error.__cause__
             limit_s = None if cause is None else self._writer.database.driver.server_limit_s(cause)

@@ -34,6 +34,8 @@ OLDEST_VERSION = 13
 CONNECT_TIMEOUT_S = 3
 POOLED_READ_TIMEOUT_S = 5.0  # for a read to get one of the pooler's connections
 LOCK_TIMEOUT_S = 10
+# For which the process writes nothing. Its neighbours hold a row for some milliseconds, a caller as long as it likes.
+WRITERS_LOCK_TIMEOUT_S = 0.25
 STATEMENT_TIMEOUT_S = 30
 # Settings of a session; behind a pooler, where each transaction has another session, of each transaction.
 SETTINGS = (
@@ -44,6 +46,7 @@ SETTINGS = (
     "idle_in_transaction_session_timeout = '60s'",
 )
 POOLED_BEGIN = "; ".join(["BEGIN", *(f"SET LOCAL {setting}" for setting in SETTINGS)])
+WRITERS_TIMEOUT = f"lock_timeout = {WRITERS_LOCK_TIMEOUT_S * 1000:.0f}"
 SESSION_FACTS = "SELECT pg_backend_pid(), current_setting('server_encoding')"
 LOST_CLASSES = ("08", "40", "53", "57", "58", "F0", "XX")  # connection, conflict, resources, operator, system, files
 TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not available: nothing was written
@@ -94,6 +97,7 @@ class PostgreSQL(Driver):
 
     name = "postgresql"
     modules = ("psycopg",)
+    writers_lock_timeout_s = WRITERS_LOCK_TIMEOUT_S
     ledgers = """
         SELECT schemaname FROM pg_tables
         WHERE tablename IN ('alembic_version', 'commits', 'idempotency', 'jobs', 'marks', 'runners')
@@ -124,7 +128,7 @@ class PostgreSQL(Driver):
         return getattr(error, "sqlstate", None) in TRANSIENT_STATES
 
     def limit_lock_waits(self, tx: Tx, ms: int | None) -> None:
-        tx.raw(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_S * 1000 if ms is None else ms}")
+        tx.raw(f"SET LOCAL {WRITERS_TIMEOUT if ms is None else f'lock_timeout = {ms}'}")
 
     def is_lock_timeout(self, error: BaseException) -> bool:
         return getattr(error, "sqlstate", None) == LOCK_TIMEOUT_STATE
@@ -311,14 +315,16 @@ class PostgreSQLWriteConnection(WriteConnection):
         self._database.driver.begin_read(connection)
         Tx(self._database, connection).execute(WRITERS_MARK, writer=self._writer)
         self._database.driver.end_read(connection)
+        if not pooler.is_marked(connection):
+            connection.execute(f"SET {WRITERS_TIMEOUT}")
 
     def _begin(self, tx: Tx, deadline: float, *, is_change: bool) -> tuple[int, int]:
         self._mark = f"{time.time():.0f}/{secrets.token_hex(8)}"
         with _sent_together(self._connection):
             if pooler.is_marked(self._connection):
-                pooler.run(self._connection, POOLED_BEGIN, deadline)
+                pooler.run(self._connection, f"{POOLED_BEGIN}; SET LOCAL {WRITERS_TIMEOUT}", deadline)
             else:
-                self._connection.execute("BEGIN")  # the server has a timeout for locks
+                self._connection.execute("BEGIN")  # the session has a timeout for locks
             tx.execute(BEGIN, writer=self._writer, mark=self._mark)
         change, now, self._any_limits = tx.first_row()
         if not is_change:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from onward.storage.engine import Database
 
 BRIEF_WAIT_MS = 50
+LOCKED = "another transaction uses the same rows, and takes too long: try again later"
 
 
 class Tx:
@@ -164,7 +165,7 @@ class Tx:
             yield
         except Exception as error:
             if self._driver.is_lock_timeout(error):
-                raise Locked("another transaction uses the same rows, and takes too long: try again later") from error
+                raise Locked(LOCKED) from error
             raise
         self._driver.limit_lock_waits(self, None)
 

@@ -25,7 +25,7 @@ from onward.storage.engine import Database
 from onward.storage.lock_order import ALONE, ROWS, LockOrder, Rank
 from onward.storage.outage import Outage
 from onward.storage.tables import SLOTS
-from onward.storage.transaction import TransactionFunction, Tx
+from onward.storage.transaction import LOCKED, TransactionFunction, Tx
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -265,10 +265,11 @@ class Writer:
             found = tx.at_end(tx) if tx.at_end else []
             self._connection.commit(tx, self._slot, deadline)
         except Exception as error:
-            if self._connection.is_lost(error) or not self.database.driver.is_error(error):
+            locked = self._locked(error)
+            if locked is None and (self._connection.is_lost(error) or not self.database.driver.is_error(error)):
                 raise
             for request in batch:
-                request.error = error
+                request.error = locked or error
             raise _Refused from error
         return found
 
@@ -299,8 +300,22 @@ class Writer:
                 tx.deltas, tx.figures = before
                 del tx.noted[noted:]
 
+    def _locked(self, error: Exception, began: float = 0.0) -> Locked | None:
+        """Return what to answer if rows, or keys, are locked for too long, as by a caller's open transaction.
+
+        A statement that has waited less, since `began`, had a limit of its own.
+        """
+        driver = self.database.driver
+        if not driver.is_lock_timeout(error) or time.monotonic() - began < driver.writers_lock_timeout_s:
+            return None
+        locked = Locked(LOCKED)
+        locked.__cause__ = error
+        return locked
+
     def _judged(self, error: Exception, began: float) -> Exception:
         """Return the error of a request. Raises it if it is the connection's, and so that of all."""
+        if (locked := self._locked(error, began)) is not None:
+            return locked
         if not self._connection.is_lost(error):
             return error
         limit_s = self.database.driver.server_limit_s(error)

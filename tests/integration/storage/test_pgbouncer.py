@@ -71,7 +71,7 @@ def test_two_writers_share_one_session(postgres_ledger: str, pooler: Pooler) -> 
             for writer in (one, other):
                 writer.run_sync(partial(write, name=f"{id(writer)}-{n}"))
                 assert names(writer.database)
-        assert seen == {"on10s"}
+        assert seen == {"on250ms"}
         assert len(names(one.database)) == 24
 
 

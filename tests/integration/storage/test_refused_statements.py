@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,12 +16,13 @@ import sqlalchemy as sa
 
 from onward.handlers.base import JobContext, Retry, handler
 from onward.jobs.states import JobStatus
-from onward.storage.base import TransactionEnded, Unavailable
+from onward.storage.base import Locked, TransactionEnded, Unavailable
 from onward.storage.driver import Driver
 from onward.storage.engine import Database
 from onward.storage.ledger import Ledger
 from onward.storage.migrations.guard import migration_lock
 from onward.storage.sqlite_errors import Code
+from onward.storage.tables import meta
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.integration.storage.test_writer import names, put, together
@@ -242,6 +244,35 @@ async def test_values_that_the_driver_refuses_affect_no_other(
 def held_row(url: str) -> Iterator[None]:
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE onward.schedule IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+async def test_a_row_that_is_locked_for_long_delays_only_those_who_write_it(writers: Callable[[str], Writer]) -> None:
+    """A caller's transaction holds a row as long as it likes: those who want it are run again, the others meanwhile."""
+    writer = writers("postgresql")
+    await writer.run(lambda tx: put(tx, "held"))
+
+    def write_held(tx: Tx) -> None:
+        tx.execute(sa.update(meta).where(meta.c.name == "held").values(value="written"))
+
+    with psycopg.connect(writer.database.url.render_as_string(hide_password=False)) as caller:
+        caller.execute("UPDATE onward.meta SET value = 'the caller''s' WHERE name = 'held'")
+        waiting = asyncio.gather(*(writer.run(write_held) for _ in range(3)))
+        for n in range(10):
+            await writer.run(lambda tx, n=n: put(tx, f"other {n}"))  # type: ignore[misc]
+        assert not waiting.done()
+        assert not writer.failing
+        caller.commit()
+    await waiting
+    assert {f"other {n}" for n in range(10)} < names(writer.database)
+    with pytest.raises(Locked), held_meta(writer):
+        await writer.run(write_held)
+
+
+@contextmanager
+def held_meta(writer: Writer) -> Iterator[None]:
+    with psycopg.connect(writer.database.url.render_as_string(hide_password=False)) as caller:
+        caller.execute("UPDATE onward.meta SET value = 'the caller''s' WHERE name = 'held'")
         yield
 
 
