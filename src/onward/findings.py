@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 
 class State(StrEnum):
@@ -14,8 +14,7 @@ class State(StrEnum):
     WRONG = "wrong"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """The state of one part, with the fix unless it is right."""
 
     part: str

@@ -6,9 +6,8 @@ Starlette's `Mount` at "/graphql" matches "/graphql/..." alone: it redirects "/g
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from posixpath import relpath
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi.routing import iter_route_contexts
 from starlette.requests import Request
@@ -20,8 +19,7 @@ from onward.api.mounted import Mounted
 MAX_LAYERS = 50  # of middleware around an application
 
 
-@dataclass(frozen=True, slots=True)
-class FoundMount:
+class FoundMount(NamedTuple):
     """A mount of ours, its whole path in the outermost application, and where a route in front of it belongs."""
 
     app: Mounted

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from onward.backends.base import Health
 from onward.dispatch.dispatcher import Dispatcher
@@ -21,8 +21,7 @@ ALL = Visible(everything=True)
 OTHERS = "(other)"  # all handlers that this process does not know; no name that anybody gives one
 
 
-@dataclass(frozen=True, slots=True)
-class QueueStats:
+class QueueStats(NamedTuple):
     """Figures of the ledger."""
 
     counts: Mapping[JobStatus, int]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from onward.dispatch.preparation import Preparation
 from onward.handlers.base import InvalidParameters, UnknownHandler
@@ -23,8 +22,7 @@ MAX_SCHEDULES = 10_000  # made at run time
 UPCOMING = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """A schedule and its state; times in microseconds."""
 
     name: str

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path as FilePath
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import strawberry
 from graphql.pyutils import Path
@@ -36,8 +36,7 @@ T = TypeVar("T")
 Lasting = Callable[[AsyncGenerator[Any, None]], AsyncGenerator[Any, None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(NamedTuple):
     """The application's services that resolvers need."""
 
     version: str
@@ -142,8 +141,7 @@ class _OwnInfo(strawberry.Info[Context, None]):
         return self.own
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(NamedTuple):
     """The context of a root field, for the fields below; those of a subscription's events have another `root`."""
 
     request: ForeignRequest

@@ -1,11 +1,10 @@
 """The context of a handler: its job, and the tools that reach the outside world."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
-from typing import Any, Protocol, TypeAlias, overload
+from typing import Any, NamedTuple, Protocol, TypeAlias, overload
 
 from typing_extensions import TypeVar
 
@@ -49,8 +48,7 @@ class Tools(Protocol):
     def log(self) -> Log: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Toolbox:
+class Toolbox(NamedTuple):
     """The tools of one process, built by the composition root."""
 
     mailer: Mailer

@@ -6,9 +6,8 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from types import NoneType
-from typing import Any, Literal, NewType, Union
+from typing import Any, Literal, NamedTuple, NewType, Union
 
 import annotated_types
 import typing_extensions
@@ -25,8 +24,7 @@ HIDDEN = _Missing()
 ABSENT = _Missing()  # an optional key of a TypedDict
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """A field, before it is shown; `default` may be REQUIRED, HIDDEN or ABSENT."""
 
     name: str

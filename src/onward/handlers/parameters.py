@@ -5,13 +5,13 @@ import json
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -185,8 +185,7 @@ def _types(function: Callable[..., Any], annotations: dict[str, Any]) -> dict[st
         raise TypeError(f"{function.__name__}: {error}; import the types of its parameters in its module") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(NamedTuple):
     """The parameters of a handler. `secret` names those that are never logged or shown.
 
     `version` is theirs; `upgrade(version, params)` brings those of an older version up to date.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, NamedTuple, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
@@ -97,8 +97,7 @@ class Results(Generic[T]):
             raise Permanent(words, code="RESULT_INVALID") from error
 
 
-@dataclass(frozen=True, slots=True)
-class ResultsParameter:
+class ResultsParameter(NamedTuple):
     """The parameter of a handler that takes the results of a batch; `adapter` is of the type in the brackets."""
 
     adapter: TypeAdapter[Any] | None

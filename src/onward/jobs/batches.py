@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -50,8 +49,7 @@ RETRIED = frozenset({B.STOPPED, B.CANCELLED})  # those of batches that are retri
 _ENDS = {B.OPEN: B.DONE, B.STOPPING: B.STOPPED, B.CANCELLING: B.CANCELLED}
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """A batch as the ledger has it; times in microseconds."""
 
     id: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -45,8 +45,7 @@ class TooFarBehind(JobsError):
     """More than `MAX_CHANGES` jobs have changed since."""
 
 
-@dataclass(frozen=True, slots=True)
-class CatchUp:
+class CatchUp(NamedTuple):
     """The changed jobs: those of transactions that ended late, then the others in the order of their changes."""
 
     since: Position

@@ -8,7 +8,6 @@ that older ones were dropped.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
@@ -87,8 +86,7 @@ class Emitted(NamedTuple):
     data: str
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """The output of a job that is in the ledger."""
 
     upcoming: int = 0  # the offset of the next chunk

@@ -9,7 +9,7 @@ by maintenance, or by the end of a job that used up the limit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -67,8 +67,7 @@ _delete_unlimited = sa.delete(gates).where(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     """A pause, in which no job of the handler starts: `since` in microseconds, `by` its author, if known."""
 
     handler: str
@@ -76,8 +75,7 @@ class Pause:
     by: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerLimits:
+class HandlerLimits(NamedTuple):
     """All present limits of a handler."""
 
     handler: str

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 CLOCK_TOLERANCE_US = 60_000_000  # by so much a transaction that waited may have an earlier `now` than one before it
 UNITS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 LONGEST_US = UNITS_US["d"]
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(NamedTuple):
     """At most `starts` in any time as long as the period; by the generic cell rate algorithm (ITU-T I.371).
 
     A tenth of them may start at once, after a pause. The rest come evenly, so that no period sees more, wherever it
@@ -62,8 +61,7 @@ class Rate:
         return max(self.ahead(arrival, now) - (self.burst - 1 - reserved) * self.interval_us, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """The limits of a handler; None does not limit."""
 
     concurrency: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from onward.jobs.error_text import one_line
@@ -68,8 +68,7 @@ class Step:
     result: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobWait:
+class JobWait(NamedTuple):
     """The wait of a job between two steps. Without a time limit `until` is None.
 
     At the end of its time the job goes on with the result in `otherwise`; where that is empty, it has failed.
@@ -195,8 +194,7 @@ class JobLogLine:
     """The message; below it, on lines of their own, a traceback."""
 
 
-@dataclass(frozen=True, slots=True)
-class Visible:
+class Visible(NamedTuple):
     """The jobs that a viewer may see: all of them, or those of one owner."""
 
     owner: str | None = None

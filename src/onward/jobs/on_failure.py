@@ -35,4 +35,4 @@ def prepared(job: Job, outcome: Outcome, enqueuer: FailureEnqueuer) -> tuple[Out
         why = message_of(refused) if isinstance(refused, HandlerError) else "the log tells more under this job's id"
         note = f" (no job of {job.on_failure} was made: {why})"[:NOTE_CHARACTERS]
         message = error.message[: MESSAGE_CHARACTERS - len(note)] + note
-        return replace(outcome, error=replace(error, message=message)), None
+        return outcome._replace(error=replace(error, message=message)), None

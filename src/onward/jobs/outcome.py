@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 from typing import Any, NamedTuple
@@ -31,8 +30,7 @@ NEVER = 2**62  # as a delay in microseconds: the index of waits by their time ha
 S = JobStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The end of an attempt: the state that it leads to, and the values recorded with it."""
 
     status: JobStatus  # SUCCEEDED, FAILED, CANCELLED, RETRYING (after `delay_us`), QUEUED (handed back) or WAITING

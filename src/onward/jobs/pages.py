@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -46,8 +46,7 @@ class Allowance:
     values: int
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     jobs: tuple[Job, ...]
     has_next: bool
     has_previous: bool
@@ -56,16 +55,14 @@ class Page:
     """The ids to go on from: those of the outer jobs, or of the last job that a filter by parameters has looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """The ids that match, in order, and the job to go on behind; None if none was left to look at."""
 
     ids: list[str]
     beyond: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(NamedTuple):
     n: int
     beyond: str | None
     """The job to go on behind; None if there is no further one, or the limit is reached."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
@@ -19,8 +18,7 @@ MAX_DEPTH = 10  # names in it
 MAX_TEXT = 1_000  # characters of a text that is looked for
 
 
-@dataclass(frozen=True, slots=True)
-class ParamFilter:
+class ParamFilter(NamedTuple):
     """A parameter, or a member inside it, that equals one of some values; 1 and 1.0 are the same number.
 
     `path` is the parameter's name, then the names of members. Jobs of the handlers `secret_in`, which keep the

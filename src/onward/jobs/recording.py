@@ -167,7 +167,7 @@ def record_outcome(
     if write(tx, job, S.RUNNING, outcome, steps, progress):
         return outcome.status
     if outcome.status in (S.RETRYING, S.QUEUED, S.WAITING):
-        outcome = replace(outcome, status=S.CANCELLED, error=None, wait=None)
+        outcome = outcome._replace(status=S.CANCELLED, error=None, wait=None)
     if write(tx, job, S.CANCELLING, outcome, steps, progress):
         return outcome.status
     raise Superseded(job.id)

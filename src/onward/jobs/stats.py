@@ -50,8 +50,7 @@ class Span:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerStats:
+class HandlerStats(NamedTuple):
     """The figures of a handler in a time."""
 
     handler: str
@@ -64,8 +63,7 @@ class HandlerStats:
         return dict(zip(COUNTS, self.sums.counts, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Failed jobs of a handler with the same error."""
 
     handler: str

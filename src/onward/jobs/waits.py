@@ -7,8 +7,8 @@ written, and no signal is lost between the two.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -70,8 +70,7 @@ _due = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(NamedTuple):
     """The sender of a signal: the jobs that it sees, its roles, and its name, which is kept with the signal."""
 
     visible: Visible = EVERYTHING

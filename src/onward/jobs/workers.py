@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -42,8 +42,7 @@ _running_in = sa.select(sa.func.count()).where(held, jobs.c.runner == _p("id_"))
 _drain = sa.update(runners).where(runners.c.id == _p("id_")).values(draining=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(NamedTuple):
     """A process: `started_at` in microseconds, `memory_bytes` at its newest heartbeat, `running` jobs now."""
 
     id: str

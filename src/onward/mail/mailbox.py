@@ -1,18 +1,17 @@
 """Messages of the file mailer, to be looked at during development."""
 
 import os
-from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from heapq import nlargest
 from pathlib import Path
+from typing import NamedTuple
 
 MAX_BYTES = 200_000
 
 
-@dataclass(frozen=True, slots=True)
-class SentEmail:
+class SentEmail(NamedTuple):
     """One message, as text; its content is not trusted."""
 
     id: str

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -34,8 +34,7 @@ _marks = sa.delete(marks).where(marks.c.writer.in_(_old_marks), marks.c.mark < _
 _drop = sa.delete(jobs).where(jobs.c.id == _p("id_"), jobs.c.status == _p("status_"))
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(NamedTuple):
     """Retention of finished jobs and idempotency keys; None keeps them for ever."""
 
     jobs: timedelta | None

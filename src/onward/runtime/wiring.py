@@ -12,9 +12,8 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from onward.backends.base import Backend, Role
 from onward.config.settings import Settings, SettingsError, version
@@ -55,8 +54,7 @@ TRACE_FLUSH_S = 1.0  # for the last spans on their way out
 QUICK_DRAIN_S = 1.0  # for backends to stop beginning jobs, before what runs is drained
 
 
-@dataclass(frozen=True, slots=True)
-class Telemetry:
+class Telemetry(NamedTuple):
     """Metrics, traces and the watchdog of one process."""
 
     metrics: Metrics
@@ -64,8 +62,7 @@ class Telemetry:
     watchdog: Watchdog
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
+class Runtime(NamedTuple):
     """The parts of one process."""
 
     settings: Settings

@@ -7,7 +7,6 @@ import threading
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -34,8 +33,7 @@ REVISION = re.compile(r"\d{4}", re.ASCII)
 _ALEMBIC = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class Migrations:
+class Migrations(NamedTuple):
     """One series of Alembic migrations in the database, with a table of its own for its revision."""
 
     name: str

@@ -11,10 +11,9 @@ import asyncio
 import sys
 import threading
 from collections.abc import Coroutine, Generator
-from dataclasses import dataclass
 from time import perf_counter
 from types import coroutine
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from onward.telemetry.logs import logger
 from onward.telemetry.metrics import Metrics
@@ -26,8 +25,7 @@ STUCK_AFTER_S = 1.0
 REPEAT_AFTER_S = 60.0  # a step is logged at most this often; the metric counts each time
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentWork:
+class CurrentWork(NamedTuple):
     """The handler's step that runs on the loop."""
 
     handler: str

@@ -20,8 +20,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from onward.web.base import BuildFailed
 
@@ -35,8 +35,7 @@ BESIDE = "--beside"  # the option with the server's process id
 _ended = threading.Event()  # in a build's own process: the server that wanted it is no more
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(NamedTuple):
     """A finished build: its stamp, and its files as paths below `static/`."""
 
     stamp: str
@@ -49,8 +48,7 @@ def available() -> bool:
     return shutil.which("npm") is not None and shutil.which("node") is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(NamedTuple):
     """The files of a page: sources in the folder of its name, builds in the folder of that name in `static/`."""
 
     name: str

@@ -4,11 +4,10 @@ GraphiQL 4 is the last one published as one file for a script tag; GraphiQL 5 on
 integrity attribute can cover. See docs/decisions/explorer.md.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class CdnFile:
+class CdnFile(NamedTuple):
     """A file of an npm package, as the CDN serves it byte for byte, and its digest."""
 
     package: str

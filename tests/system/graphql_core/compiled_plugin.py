@@ -9,7 +9,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +93,7 @@ def _plan(schema: GraphQLSchema, document: DocumentNode, name: str | None) -> Pl
     except (GraphQLError, TypeError):  # a schema that is invalid itself
         return None
     plan = AttributePlanner(schema, document).plan(named[0])
-    return replace(plan, compiled={name: _counted(selection) for name, selection in plan.compiled.items()})
+    return plan._replace(compiled={name: _counted(selection) for name, selection in plan.compiled.items()})
 
 
 class Planned(CompiledExecutor):

@@ -12,7 +12,6 @@ one replacement for one method of graphql-core.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -72,8 +71,7 @@ class Root(NamedTuple):
     nodes: list[FieldDetails]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """The parts of an operation that are the same for each of its requests."""
 
     operation: OperationDefinitionNode

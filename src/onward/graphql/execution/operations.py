@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from graphql import ExecutionResult, Executor, GraphQLError, GraphQLSchema, OperationType
 from graphql.execution import create_source_event_stream, map_source_to_response_event
@@ -29,8 +28,7 @@ Response = dict[str, Any]
 Defer = Callable[..., None]
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """A request whose document is valid and holds the operation."""
 
     request: Request
@@ -42,8 +40,7 @@ class Operation:
         return self.named.kind
 
 
-@dataclass(frozen=True, slots=True)
-class Invalid:
+class Invalid(NamedTuple):
     """The response to a request that cannot be executed: it has no `data`."""
 
     response: Response

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import strawberry
 from graphql import GraphQLResolveInfo
@@ -37,8 +36,7 @@ Resolve = Callable[..., Any]
 Answer = Callable[[Context, Mapping[str, Any]], Awaitable[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class MadeMutation:
+class MadeMutation(NamedTuple):
     """A field of the type Mutation."""
 
     handler: str

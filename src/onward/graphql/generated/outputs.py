@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, NamedTuple, Union
 
 import strawberry
 from pydantic import ValidationError
@@ -29,8 +28,7 @@ DESCRIPTION = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The result type of one handler, and the conversion of its values to those of the schema, by class."""
 
     output: Output
