@@ -28,17 +28,21 @@ from onward.telemetry import job_lines, logger
 from onward.telemetry.job_lines import JobLines, Line
 
 MAX_TEXT = 8_000  # characters of one line
+NOTE_TEXT = 60  # of them, for the note in the place of a long line's middle
 PIECE_LINES, PIECE_BYTES = 100, 32_000  # of a row; the last line may pass the size
 OFF = 0
 """The level of a log that keeps no lines."""
 
 
 def shown(text: str, secrets: tuple[str, ...]) -> str:
-    """Return the text of a line without secrets, and without the middle of a long one."""
+    """Return the text of a line without secrets, and without the middle of a long one.
+
+    A second time it changes nothing: the line of a handler's own process is cut there and here.
+    """
     text = without_surrogates(redact(text, secrets))
     if len(text) <= MAX_TEXT:
         return text
-    half = MAX_TEXT // 2
+    half = (MAX_TEXT - NOTE_TEXT) // 2
     return f"{text[:half]} ... ({len(text) - 2 * half} characters left out) ... {text[-half:]}"
 
 

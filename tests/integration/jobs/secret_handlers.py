@@ -23,7 +23,7 @@ async def babble(job: JobContext, *, card: str, kindly: bool) -> None:
 def tell(job: JobContext, card: str) -> None:
     """Log the card; a line is cut in the middle, and shows no part of it there either."""
     log.warning("card %s of attempt %s", card, job.attempt)
-    log.warning("%s%s%s", "x" * 3_990, card, "x" * 9_000)
+    log.warning("%s%s%s", "x" * 3_960, card, "x" * 9_000)
 
 
 @handler("tests.tell", secret=frozenset({"card"}), retry=Retry(max_attempts=1))
