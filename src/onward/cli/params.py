@@ -17,11 +17,11 @@ def params_of(options: Sequence[str]) -> tuple[ParamFilter, ...]:
     for option in options:
         name, sign, text = option.partition("=")
         if not sign:
-            raise ValueError(f"--param takes a name and a value, as in order=A-17 (got {plain(option)})")
+            raise ValueError(f"--param must be NAME=VALUE (got {plain(option[:80])})")
         try:
             found.append(param_filter(name, _values(text)))
         except ValueError as error:
-            raise ValueError(f"{error} (got --param {plain(option[:80])})") from None
+            raise ValueError(f"--param {plain(option[:80])}: {error}") from None
     return tuple(found)
 
 

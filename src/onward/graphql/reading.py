@@ -89,7 +89,7 @@ async def read_log_lines(info: Info, job_id: str, last: int | None) -> list[mode
     """Read the newest log lines of a job that the viewer may see. Raises GraphQLError."""
     last = PAGE if last is None else last
     if not 0 <= last <= log_lines.MAX_LINES:
-        raise public_error(f"`last` is between 0 and {log_lines.MAX_LINES}.", "INVALID")
+        raise public_error(f"`last` must be between 0 and {log_lines.MAX_LINES:,} (got {last:,}).", "INVALID")
     meter = info.context.meter
     async with meter.reading:
         try:

@@ -52,12 +52,13 @@ def param_filter(name: str, values: Sequence[Any], secret_in: frozenset[str] = f
     path = tuple(name.split("."))
     if len(name) > MAX_NAME or len(path) > MAX_DEPTH or not all(map(_is_text, path)) or not all(path):
         raise ValueError(
-            f"a parameter's name has 1 to {MAX_NAME} characters, and at most {MAX_DEPTH} names with dots between them"
+            f"a parameter's name must have 1 to {MAX_NAME} characters, in at most {MAX_DEPTH} names with dots between"
+            f" them (got {len(name):,} characters, of which {name.count('.')} are dots)"
         )
     if not 0 < len(values) <= MAX_VALUES or not all(map(is_scalar, values)):
         raise ValueError(
-            f"a parameter is compared with 1 to {MAX_VALUES} values, each a number of 64 bits, true, false, null, or a"
-            f" text of at most {MAX_TEXT:,} characters"
+            f"a parameter must be compared with 1 to {MAX_VALUES} values, each a number of 64 bits, true, false, null,"
+            f" or a text of at most {MAX_TEXT:,} characters"
         )
     return ParamFilter(path, tuple(values), secret_in)
 

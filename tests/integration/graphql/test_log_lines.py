@@ -60,7 +60,7 @@ def test_the_newest_lines_come_the_oldest_first(address: str) -> None:
 def test_a_length_out_of_bounds_is_refused(address: str, last: int) -> None:
     answer = ask(address, ONE, id=note(address, 1), last=last)
     assert answer["errors"][0]["extensions"]["code"] == "INVALID"
-    assert answer["errors"][0]["message"] == "`last` is between 0 and 1000."
+    assert answer["errors"][0]["message"] == f"`last` must be between 0 and 1,000 (got {last:,})."
 
 
 def test_the_lines_of_many_jobs_are_within_the_budget_of_an_answer(address: str) -> None:

@@ -87,3 +87,19 @@ def test_an_option_that_cannot_be_used_is_named(options: list[str]) -> None:
     with pytest.raises(ValueError, match="--param") as refused:
         params_of(options)
     assert "\x1b" not in str(refused.value)
+
+
+def test_what_is_wrong_with_an_option_is_said() -> None:
+    with pytest.raises(ValueError, match=r"^--param must be NAME=VALUE \(got order\)$"):
+        params_of(["order"])
+    with pytest.raises(
+        ValueError, match=r"^--param =5: a parameter's name must have .* \(got 0 characters, of which 0 "
+    ):
+        params_of(["=5"])
+
+
+def test_a_job_from_before_its_handler_kept_the_parameter_secret_matches_in_a_terminal() -> None:
+    """As docs/jobs-page.md says: a terminal does not know the handlers."""
+    (found,) = params_of(["card=4711"])
+    assert found.matches("tests.pay", {"card": "4711"})
+    assert not found.matches("tests.pay", {"card": {limits.ENCRYPTED: "4711"}})
