@@ -99,7 +99,7 @@ def test_what_is_wrong_with_an_option_is_said() -> None:
 
 
 def test_a_job_from_before_its_handler_kept_the_parameter_secret_matches_in_a_terminal() -> None:
-    """As docs/jobs-page.md says: a terminal does not know the handlers."""
+    """The commands do not know the handlers, as docs/jobs-page.md says."""
     (found,) = params_of(["card=4711"])
     assert found.matches("tests.pay", {"card": "4711"})
     assert not found.matches("tests.pay", {"card": {limits.ENCRYPTED: "4711"}})
