@@ -9,15 +9,20 @@ from onward.handlers.base import HandlerError
 from onward.jobs.model import Job, JobError, NewJob
 from onward.jobs.outcome import MESSAGE_CHARACTERS, Outcome, message_of
 from onward.jobs.states import JobStatus
+from onward.storage.transaction import Tx
 from onward.telemetry import logger
 
 NOTE_CHARACTERS = 500  # of a message that says why there is no such job
 
 
 class FailureEnqueuer(Protocol):
-    """Prepares the job of a failed job's `on_failure`. Raises a HandlerError, and any other error."""
+    """Prepares the job of a failed job's `on_failure`, and accepts it where nobody delivers it.
+
+    The preparation raises a HandlerError, and any other error.
+    """
 
     def prepare_on_failure(self, failed: Job, error: JobError) -> NewJob: ...
+    def accept_undelivered(self, tx: Tx, new: NewJob) -> Job: ...
 
 
 def prepared(job: Job, outcome: Outcome, enqueuer: FailureEnqueuer) -> tuple[Outcome, NewJob | None]:

@@ -46,7 +46,7 @@ _fail = (
 def accept(tx: Tx, new: NewJob, *, insert: Insert, enqueuer: FailureEnqueuer, reports: bool = True) -> Job:
     """Accept a job that follows something; one that the ledger refuses is FAILED.
 
-    `insert` also accepts the job of that failure, unless it does not report any.
+    Maintenance delivers the job of that failure: the caller gets the failed job alone.
     """
     try:
         with tx.part():
@@ -57,9 +57,8 @@ def accept(tx: Tx, new: NewJob, *, insert: Insert, enqueuer: FailureEnqueuer, re
         id_ = new.id or tx.new_id("job")
         logger("runner").error("a job was refused, and has failed", job=id_, handler=new.handler, exc_info=error)
         values = {name: getattr(new, name) for name in (*_KEPT, *_KEYS)}
-        return _failed(tx, id_, values, reason=reason_of(error), insert=insert, enqueuer=enqueuer if reports else None)[
-            0
-        ]
+        undelivered, reporter = enqueuer.accept_undelivered, enqueuer if reports else None
+        return _failed(tx, id_, values, reason=reason_of(error), insert=undelivered, enqueuer=reporter)[0]
 
 
 def reason_of(error: Exception) -> str:

@@ -138,8 +138,10 @@ async def test_the_leading_process_looks_until_a_batch_has_gone_on(
 
 
 @pytest.mark.parametrize("column", ["on_success", "on_failure"])
-async def test_a_batch_ends_though_the_ledger_refuses_the_job_that_follows(writer: Writer, column: str) -> None:
-    """The job has failed and brings the job of its own failure; the batch that holds the batch counts the failure."""
+async def test_a_batch_ends_though_the_ledger_refuses_the_job_that_follows(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    """The job has failed and brings that of its own failure, which is not delivered here; the outer batch counts it."""
     outer = batch([batch(children(1), then=THEN, on_failure=THEN)], then=THEN, on_failure=JobRequest("notice", {}))
     batch_ = await accepted(writer, outer)
     of_inner = sa.select(batch_rows.c.id).where(batch_rows.c.parent == batch_.id)
@@ -151,6 +153,13 @@ async def test_a_batch_ends_though_the_ledger_refuses_the_job_that_follows(write
     await writer.run(lambda tx: tx.execute(spoil))
     await end(writer, await there(writer, inner), S.SUCCEEDED if column == "on_success" else S.FAILED)
     enqueuer = Enqueuer()
+    undelivered: list[str | None] = []
+
+    def accept_undelivered(tx: Tx, new: NewJob) -> Job:
+        undelivered.append(new.id)
+        return ledger.accept(tx, new)
+
+    monkeypatch.setattr(enqueuer, "accept_undelivered", accept_undelivered)
     keeper = BatchKeeper(writer, enqueuer, Metrics())
     with capture_logs() as lines:
         keeper.look(inner)
@@ -164,6 +173,7 @@ async def test_a_batch_ends_though_the_ledger_refuses_the_job_that_follows(write
     assert found["job_notice"].params["job_id"] == refused.id
     assert [line["job"] for line in lines if line["log_level"] == "error"] == [refused.id]
     assert over.next_job in enqueuer.dispatched
+    assert undelivered == ["job_notice"]
     holds = await there(writer, batch_.id)
     assert holds.state is BatchState.STOPPED
     assert (await writer.run(partial(batches.retry, batch_id=inner, visible=EVERYTHING))).state is BatchState.RETRYING
