@@ -10,7 +10,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
-from onward.telemetry.job_lines import JobLines, exception_text
+from onward.telemetry.job_lines import exception_text
 from onward.text.visibility import escape, escape_json
 
 MAX_CHARACTERS = 20_000  # of one value: the text of an exception may be a whole answer of somebody's server
@@ -24,8 +24,8 @@ def bound(name: str, *, production: bool) -> structlog.stdlib.BoundLogger:
     return structlog.stdlib.BoundLogger(structlog.PrintLogger(sys.stderr), processors, {"logger": name})
 
 
-def configure(*, production: bool) -> None:
-    """Configure structlog, and let Python's own logging write by it."""
+def configured(*, production: bool) -> logging.Handler:
+    """Configure structlog, and return a handler by which Python's own logging writes like it."""
     shared = [structlog.stdlib.add_logger_name, *_shared(production=production)]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -37,8 +37,6 @@ def configure(*, production: bool) -> None:
             ],
         )
     )
-    root = logging.getLogger()
-    root.handlers[:] = [handler, *(one for one in root.handlers if isinstance(one, JobLines))]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -49,6 +47,7 @@ def configure(*, production: bool) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+    return handler
 
 
 @cache

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from onward.telemetry import job_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import structlog
 
 CHATTY = ("aiosmtplib", "alembic", "asyncio", "dramatiq", "uvicorn")
@@ -45,7 +42,8 @@ def configure(environment: str, level: str = "INFO") -> None:
     from onward.telemetry import log_lines  # noqa: PLC0415 - see above
 
     _set_levels(level)
-    log_lines.configure(production=environment == "production")
+    root, handler = logging.getLogger(), log_lines.configured(production=environment == "production")
+    root.handlers[:] = [handler, *(one for one in root.handlers if isinstance(one, job_lines.JobLines))]
 
 
 def configure_later(environment: str, level: str = "INFO") -> None:
@@ -53,21 +51,19 @@ def configure_later(environment: str, level: str = "INFO") -> None:
 
     It is too late for what a module of the project writes by structlog itself while it is imported.
     """
-    global _put_off  # noqa: PLW0603 - of the process, as structlog's configuration
+    global _later  # noqa: PLW0603 - of the process, as structlog's configuration
     if "structlog" in sys.modules:
         return configure(environment, level)
     _set_levels(level)
-    logging.getLogger().handlers[:] = [_FirstRecord()]
-    _put_off = partial(configure, environment, level)
+    _later = _Later(production=environment == "production")
+    logging.getLogger().handlers[:] = [_later]
     return None
 
 
 def finish_configuring(*, if_loaded: bool = False) -> None:
-    """Do what `configure_later` has put off, if anything; `if_loaded`: only if somebody has loaded structlog."""
-    global _put_off
-    if _put_off is not None and ("structlog" in sys.modules or not if_loaded):
-        put_off, _put_off = _put_off, None
-        put_off()
+    """Finish what `configure_later` began, if anything; `if_loaded`: only if somebody has loaded structlog."""
+    if _later is not None and ("structlog" in sys.modules or not if_loaded):
+        _later.load()
 
 
 def _set_levels(level: str) -> None:
@@ -79,16 +75,41 @@ def _set_levels(level: str) -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
-_production = False
-_put_off: Callable[[], None] | None = None
+class _Later(logging.Handler):
+    """The handler of libraries' lines until structlog is loaded. Its lock is held while that happens."""
 
+    def __init__(self, *, production: bool) -> None:
+        super().__init__()
+        self._production = production
+        self._loads = False
+        self._handler: logging.Handler | None = None
 
-class _FirstRecord(logging.Handler):
-    """Configures, and hands on, when a library writes the first line."""
+    def load(self) -> logging.Handler | None:
+        """Load structlog, if nobody has yet, and return the handler that takes this one's place.
+
+        None where a line is written meanwhile by the thread that loads it.
+        """
+        if self._handler is not None:
+            return self._handler
+        with self.lock:  # type: ignore[union-attr]
+            if not self._loads:
+                self._loads = True
+                from onward.telemetry import log_lines  # noqa: PLC0415 - see above
+
+                handler = log_lines.configured(production=self._production)
+                handlers = logging.getLogger().handlers  # others have been added, as the one for the lines of jobs
+                handlers[:] = [handler if one is self else one for one in handlers]
+                self._handler = handler
+            return self._handler
 
     def emit(self, record: logging.LogRecord) -> None:
-        finish_configuring()
-        logging.getLogger().handle(record)
+        handler = self.load() or logging.lastResort
+        if handler is not None:
+            handler.handle(record)
+
+
+_production = False
+_later: _Later | None = None
 
 
 class _Logger:

@@ -164,6 +164,44 @@ logging.getLogger("library").warning("third")
     assert ended.stdout == ""
 
 
+def test_lines_that_come_while_structlog_is_loaded_wait_for_it() -> None:
+    """From other threads; a line of the thread that loads it is written as it is. Handlers of others stay."""
+    code = """
+import logging, sys, threading
+from onward import telemetry
+telemetry.configure_later("production")
+kept = logging.NullHandler()
+logging.getLogger().addHandler(kept)
+loading, go = threading.Event(), threading.Event()
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "structlog":
+            sys.meta_path.remove(self)
+            logging.getLogger("loader").warning("while it is loaded")
+            loading.set()
+            go.wait(60)
+
+sys.meta_path.insert(0, Slow())
+loader = threading.Thread(target=telemetry.finish_configuring)
+loader.start()
+loading.wait(60)
+others = [threading.Thread(target=logging.getLogger("library").warning, args=("meanwhile",)) for _ in range(8)]
+for other in others:
+    other.start()
+go.set()
+for thread in (loader, *others):
+    thread.join()
+assert kept in logging.getLogger().handlers and len(logging.getLogger().handlers) == 2
+"""
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    first, *lines = ended.stderr.splitlines()
+    assert first == "while it is loaded"
+    assert [json.loads(line)["event"] for line in lines] == ["meanwhile"] * 8
+
+
 def test_whoever_has_loaded_structlog_finds_it_configured() -> None:
     """A module of the project has, before the first line."""
     code = """
