@@ -341,7 +341,8 @@ class PostgreSQLWriteConnection(WriteConnection):
                 counters.write(tx, slot)
                 tx.raw("COMMIT")
         except Exception as error:
-            if not self.is_lost(error) or not self._was_committed(deadline):
+            definite = self._database.driver.is_transient(error) or not self.is_lost(error)
+            if definite or not self._was_committed(deadline):
                 raise
 
     def _was_committed(self, deadline: float) -> bool:

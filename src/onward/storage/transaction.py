@@ -26,6 +26,7 @@ class Tx:
         self._driver = database.driver
         self._cursor = connection.cursor()
         self._now: int | None = None
+        self._wait_ms: int | None = None  # for a locked row, if not as long as usual
         self._new: list[dict[str, Any]] = []
         self._insert: Any = None
         self.change = 0
@@ -160,14 +161,24 @@ class Tx:
 
         Raises Locked; then the function has to end, and the writer runs it again.
         """
-        self._driver.limit_lock_waits(self, BRIEF_WAIT_MS)
+        self._driver.limit_lock_waits(self, min(self._wait_ms or BRIEF_WAIT_MS, BRIEF_WAIT_MS))
         try:
             yield
         except Exception as error:
             if self._driver.is_lock_timeout(error):
                 raise Locked(LOCKED) from error
             raise
-        self._driver.limit_lock_waits(self, None)
+        self._driver.limit_lock_waits(self, self._wait_ms)
+
+    @property
+    def lock_wait_s(self) -> float:
+        """The seconds that a statement waits for a locked row."""
+        return self._driver.writers_lock_timeout_s if self._wait_ms is None else self._wait_ms / 1000
+
+    def wait_briefly(self, ms: int = BRIEF_WAIT_MS) -> None:
+        """Wait no longer than that for each locked row, until the end of the transaction."""
+        self._wait_ms = ms
+        self._driver.limit_lock_waits(self, ms)
 
     def count(self, owner: str | None, status: str, n: int) -> None:
         """Move the counters of a status, of all jobs and of the owner's; written once a commit."""

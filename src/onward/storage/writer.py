@@ -60,12 +60,18 @@ class Grouped(NamedTuple, Generic[A, T]):
 class WriteRequest(Generic[T]):
     """A transaction function, and the way back for its result: an event loop's future, a thread's event, or none."""
 
-    __slots__ = ("done", "error", "future", "grouped", "order", "put_at", "result", "transaction")
+    __slots__ = ("again", "done", "error", "future", "grouped", "order", "put_at", "result", "transaction")
 
     def __init__(
-        self, transaction: Callable[[Tx], T], order: LockOrder, grouped: Grouped[Any, T] | None = None
+        self,
+        transaction: Callable[[Tx], T],
+        order: LockOrder,
+        grouped: Grouped[Any, T] | None = None,
+        *,
+        again: bool = False,  # it has found rows locked before
     ) -> None:
         self.transaction = transaction
+        self.again = again
         self.order = order
         self.grouped = grouped
         self.result: T | None = None
@@ -135,8 +141,9 @@ class Writer:
         Requests of one commit that are `grouped` by the same function run by that one.
         """
         deadline: float | None = None
+        again = False
         while True:
-            request = WriteRequest(transaction, order, grouped)
+            request = WriteRequest(transaction, order, grouped, again=again)
             request.future = asyncio.get_running_loop().create_future()
             self._put(request)
             if deadline is None:
@@ -147,13 +154,13 @@ class Writer:
                 if time.monotonic() > deadline:
                     raise
             await asyncio.sleep(random.uniform(*LOCKED_PAUSE_S))  # noqa: S311 - spreads, guards nothing
-            order = ALONE
+            order, again = ALONE, True
 
     def run_sync(self, transaction: Callable[[Tx], T], order: LockOrder = ROWS, *, urgent: bool = False) -> T:
         """Do the same in a thread that may block; an urgent function goes with the next commit, ahead of the queue."""
-        deadline = time.monotonic() + self.timeout_s
+        deadline, again = time.monotonic() + self.timeout_s, False
         while True:
-            request = WriteRequest(transaction, order)
+            request = WriteRequest(transaction, order, again=again)
             request.done = threading.Event()
             self._put(request, urgent=urgent)
             request.done.wait()
@@ -163,7 +170,7 @@ class Writer:
                 if time.monotonic() > deadline:
                     raise
             time.sleep(random.uniform(*LOCKED_PAUSE_S))  # noqa: S311 - as above
-            order = ALONE
+            order, again = ALONE, True
 
     def post(self, transaction: TransactionFunction, order: LockOrder = ROWS) -> None:
         """Run the function with a later commit, without a result. It is lost if that commit fails."""
@@ -260,12 +267,14 @@ class Writer:
         if not is_change:
             self.database.heartbeat_at = time.monotonic()
         tx = self._connection.begin(deadline, is_change=is_change)
+        if with_savepoints or any(request.again for request in batch):
+            tx.wait_briefly()
         self._apply(tx, batch, with_savepoints=with_savepoints)
         try:
             found = tx.at_end(tx) if tx.at_end else []
             self._connection.commit(tx, self._slot, deadline)
         except Exception as error:
-            locked = self._locked(error)
+            locked = self._locked(error, tx.lock_wait_s, tx)
             if locked is None and (self._connection.is_lost(error) or not self.database.driver.is_error(error)):
                 raise
             for request in batch:
@@ -294,27 +303,28 @@ class Writer:
                 if with_savepoints:
                     tx.raw("RELEASE SAVEPOINT request")
             except Exception as error:
-                request.error = self._judged(error, began)
+                request.error = self._judged(error, began, tx)
                 if before is None or not self._connection.undo(tx):
                     raise _Refused from error
+                if isinstance(request.error, Locked):  # nor do the others wait long for what it may have locked as well
+                    tx.wait_briefly(1)
                 tx.deltas, tx.figures = before
                 del tx.noted[noted:]
 
-    def _locked(self, error: Exception, began: float = 0.0) -> Locked | None:
-        """Return what to answer if rows, or keys, are locked for too long, as by a caller's open transaction.
+    def _locked(self, error: Exception, waited_s: float, tx: Tx) -> Locked | None:
+        """Return the error of rows, or keys, that are locked for too long, as by a caller's open transaction.
 
-        A statement that has waited less, since `began`, had a limit of its own.
+        A statement that has waited for less than the transaction's limit had a limit of its own.
         """
-        driver = self.database.driver
-        if not driver.is_lock_timeout(error) or time.monotonic() - began < driver.writers_lock_timeout_s:
+        if not self.database.driver.is_lock_timeout(error) or waited_s < tx.lock_wait_s:
             return None
         locked = Locked(LOCKED)
         locked.__cause__ = error
         return locked
 
-    def _judged(self, error: Exception, began: float) -> Exception:
+    def _judged(self, error: Exception, began: float, tx: Tx) -> Exception:
         """Return the error of a request. Raises it if it is the connection's, and so that of all."""
-        if (locked := self._locked(error, began)) is not None:
+        if (locked := self._locked(error, time.monotonic() - began, tx)) is not None:
             return locked
         if not self._connection.is_lost(error):
             return error

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 
 from onward.handlers.base import JobContext, Retry, handler
 from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
 from onward.storage.base import Locked, TransactionEnded, Unavailable
 from onward.storage.driver import Driver
 from onward.storage.engine import Database
@@ -267,6 +269,24 @@ async def test_a_row_that_is_locked_for_long_delays_only_those_who_write_it(writ
     assert {f"other {n}" for n in range(10)} < names(writer.database)
     with pytest.raises(Locked), held_meta(writer):
         await writer.run(write_held)
+
+
+async def test_many_locked_rows_stop_no_heartbeat(writers: Callable[[str], Writer]) -> None:
+    """The waits of a batch add up to a moment: less than a lease lasts, however many rows are locked."""
+    writer, many = writers("postgresql"), 60
+    await writer.run(lambda tx: [put(tx, f"locked {n}") for n in range(many)])
+
+    def write(tx: Tx, n: int) -> None:
+        tx.execute(sa.update(meta).where(meta.c.name == sa.bindparam("n_")).values(value="written"), n_=f"locked {n}")
+
+    with psycopg.connect(writer.database.url.render_as_string(hide_password=False)) as caller:
+        caller.execute("UPDATE onward.meta SET value = 'the caller''s' WHERE name LIKE 'locked %'")
+        waiting = [asyncio.ensure_future(writer.run(partial(write, n=n))) for n in range(many)]
+        async with asyncio.timeout(Timings().lease_timeout_s / 2):
+            await writer.run(lambda tx: put(tx, "between them"))
+        assert not any(one.done() for one in waiting)
+        caller.commit()
+    await asyncio.gather(*waiting)
 
 
 @contextmanager
