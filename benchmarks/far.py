@@ -1,4 +1,4 @@
-"""A TCP server near by that seems far away: what passes through a proxy arrives later, in both directions."""
+"""A proxy that lets a TCP server seem far away: bytes arrive later, in both directions."""
 
 from __future__ import annotations
 

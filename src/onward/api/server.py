@@ -35,7 +35,7 @@ from onward.web import build
 EXIT_GRACE_S = 4.5  # after the drain deadline the process exits, whatever still hangs
 SWITCH_INTERVAL_S = 0.001  # a computing thread yields to the event loop after this; Python's default of 5 ms adds up
 UNREAD_TIMEOUT_S = 60  # a client that reads nothing of its answers is disconnected
-LATER_S = 0.05  # what need not be there for the first answer comes after it
+START_PAUSE_S = 0.05  # before log lines and builds begin: whoever waits for the server has the first answer then
 TICK_S = 1.0  # Uvicorn renews the header `Date`; its own loop wakes the process ten times as often
 CLOSE_TIMEOUT_S = 3  # for open requests and streams, once the jobs are drained
 
@@ -180,11 +180,11 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         _notify_systemd()
-        self._later = asyncio.create_task(self._begin_the_rest())
+        self._beginning = asyncio.create_task(self._begin_lines_and_builds())
 
-    async def _begin_the_rest(self) -> None:
-        """Begin what takes time once requests are answered: log lines, and builds, which read all sources."""
-        await asyncio.sleep(LATER_S)
+    async def _begin_lines_and_builds(self) -> None:
+        """Load structlog and begin the builds, once requests are answered: both take time."""
+        await asyncio.sleep(START_PAUSE_S)
         await asyncio.to_thread(telemetry.finish_configuring)
         log = telemetry.logger("onward")
         address = url(self._bound)

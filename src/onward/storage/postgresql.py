@@ -34,7 +34,7 @@ OLDEST_VERSION = 13
 CONNECT_TIMEOUT_S = 3
 POOLED_READ_TIMEOUT_S = 5.0  # for a read to get one of the pooler's connections
 LOCK_TIMEOUT_S = 10
-# For which the process writes nothing. Its neighbours hold a row for some milliseconds, a caller as long as it likes.
+# The process writes nothing for so long. Its neighbours hold a row for some milliseconds, a caller as long as it likes.
 WRITERS_LOCK_TIMEOUT_S = 0.25
 STATEMENT_TIMEOUT_S = 30
 # Settings of a session; behind a pooler, where each transaction has another session, of each transaction.

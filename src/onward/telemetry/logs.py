@@ -61,7 +61,7 @@ def configure_later(environment: str, level: str = "INFO") -> None:
 
 
 def finish_configuring(*, if_loaded: bool = False) -> None:
-    """Finish what `configure_later` began, if anything; `if_loaded`: only if somebody has loaded structlog."""
+    """Complete the configuration that `configure_later` began; `if_loaded`: only if somebody has loaded structlog."""
     if _later is not None and ("structlog" in sys.modules or not if_loaded):
         _later.load()
 
