@@ -55,7 +55,8 @@ def accept(tx: Tx, new: NewJob, *, insert: Insert, enqueuer: FailureEnqueuer, re
         if not tx.refuses_values(error):
             raise
         id_ = new.id or tx.new_id("job")
-        logger("runner").error("a job was refused, and has failed", job=id_, handler=new.handler, exc_info=error)
+        log = partial(logger("runner").error, "a job was refused, and has failed", job=id_, handler=new.handler)
+        tx.once_committed.append(partial(log, exc_info=error))
         values = {name: getattr(new, name) for name in (*_KEPT, *_KEYS)}
         undelivered, reporter = enqueuer.accept_undelivered, enqueuer if reports else None
         return _failed(tx, id_, values, reason=reason_of(error), insert=undelivered, enqueuer=reporter)[0]

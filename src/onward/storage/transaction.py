@@ -35,6 +35,7 @@ class Tx:
         self.figures: dict[tuple[Any, ...], int] = {}
         self.noted: list[Any] = []  # by the functions of the transaction, for `at_end`
         self.at_end: Callable[[Tx], list[Any]] | None = None  # runs once, after all functions
+        self.once_committed: list[Callable[[], object]] = []  # the writer runs these after the commit, as for the log
 
     @property
     def dialect(self) -> str:
@@ -134,7 +135,7 @@ class Tx:
     def part(self) -> Iterator[None]:
         """Undo the statements of the block where one of them raises; the transaction goes on with those before it."""
         self.flush()
-        deltas, figures, noted = dict(self.deltas), dict(self.figures), len(self.noted)
+        deltas, figures, noted, later = dict(self.deltas), dict(self.figures), len(self.noted), len(self.once_committed)
         self.raw("SAVEPOINT part")
         try:
             yield
@@ -147,7 +148,7 @@ class Tx:
                 raise TransactionEnded("the database has ended the transaction of a refused statement") from error
             self.raw("RELEASE SAVEPOINT part")
             self.deltas, self.figures = deltas, figures
-            del self.noted[noted:]
+            del self.noted[noted:], self.once_committed[later:]
             raise
         self.raw("RELEASE SAVEPOINT part")
 

@@ -226,7 +226,7 @@ class Writer:
         with_savepoints, pause_s = False, RETRY_PAUSE_S
         while True:
             try:
-                found = self._commit(batch, deadline, with_savepoints=with_savepoints)
+                found, committed = self._commit(batch, deadline, with_savepoints=with_savepoints)
             except _Refused:
                 self._connection.rollback()
                 if len(batch) > 1 and not with_savepoints:
@@ -249,11 +249,17 @@ class Writer:
             else:
                 self.failing = self.disk_is_full = False
                 self._outage.over()
-                self.on_commit()
-                if found:
-                    with suppress(RuntimeError):  # the loop that it calls has closed
-                        self.on_end(found)
+                self._tell(found, committed)
             return
+
+    def _tell(self, found: list[Any], committed: list[Callable[[], object]]) -> None:
+        """Call what waits for the commit."""
+        self.on_commit()
+        for function in committed:
+            function()
+        if found:
+            with suppress(RuntimeError):  # the loop that it calls has closed
+                self.on_end(found)
 
     def _write_apart(self, batch: list[WriteRequest[Any]]) -> None:
         """Commit each function by itself; one that was by itself has its error."""
@@ -261,7 +267,9 @@ class Writer:
             for request in batch:
                 self._write([request])
 
-    def _commit(self, batch: list[WriteRequest[Any]], deadline: float, *, with_savepoints: bool) -> list[Any]:
+    def _commit(
+        self, batch: list[WriteRequest[Any]], deadline: float, *, with_savepoints: bool
+    ) -> tuple[list[Any], list[Callable[[], object]]]:
         # A batch of heartbeats alone leaves the revision as it is: else idle processes would keep waking each other.
         is_change = any(request.order.rank is not Rank.PROCESSES for request in batch)
         if not is_change:
@@ -280,7 +288,7 @@ class Writer:
             for request in batch:
                 request.error = locked or error
             raise _Refused from error
-        return found
+        return found, tx.once_committed
 
     def _apply(self, tx: Tx, batch: list[WriteRequest[Any]], *, with_savepoints: bool) -> None:
         began = time.monotonic()
@@ -290,6 +298,7 @@ class Writer:
             request = group[0]
             request.error = None
             before, noted = ((dict(tx.deltas), dict(tx.figures)) if with_savepoints else None), len(tx.noted)
+            later = len(tx.once_committed)
             try:
                 if with_savepoints:
                     tx.raw("SAVEPOINT request")
@@ -309,7 +318,7 @@ class Writer:
                 if isinstance(request.error, Locked):  # nor do the others wait long for what it may have locked as well
                     tx.wait_briefly(1)
                 tx.deltas, tx.figures = before
-                del tx.noted[noted:]
+                del tx.noted[noted:], tx.once_committed[later:]
 
     def _locked(self, error: Exception, waited_s: float, tx: Tx) -> Locked | None:
         """Return the error of rows, or keys, that are locked for too long, as by a caller's open transaction.

@@ -105,6 +105,19 @@ async def test_a_refused_job_of_a_failure_is_one_failure(writer: Writer) -> None
     assert await writer.database.read(lambda tx: ledger.counts(tx, visible=EVERYTHING)[S.QUEUED]) == 0
 
 
+async def test_a_refused_job_is_not_in_the_log_unless_it_is_in_the_ledger(writer: Writer) -> None:
+    """The error of its transaction has undone it."""
+
+    def undone(tx: Tx) -> None:
+        new = replace(new_job(), priority=None)  # type: ignore[arg-type]
+        assert not_accepted(refused.accept(tx, new, insert=ledger.accept, enqueuer=Enqueuer())).id
+        raise LookupError
+
+    with capture_logs() as logs, pytest.raises(LookupError):
+        await writer.run(undone)
+    assert logs == []
+
+
 def not_accepted(job: Job | None) -> Job:
     assert job is not None
     assert job.error is not None

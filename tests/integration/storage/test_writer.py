@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,27 @@ async def test_jobs_are_locked_after_the_rows_of_lower_rank(writer: Writer, monk
         await asyncio.sleep(0)
     await asyncio.gather(*waiting)
     assert seen[-4:] == ["row", "lock", "job", "last"]
+
+
+async def test_what_waits_for_a_commit_runs_once_and_for_committed_functions_alone(writer: Writer) -> None:
+    """A function that shares a commit with one that raises runs again."""
+    runs: list[str] = []
+    ran: list[str] = []
+
+    def does(tx: Tx, name: str, *, fails: bool = False) -> None:
+        runs.append(name)
+        with suppress(ValueError), tx.part():
+            tx.once_committed.append(partial(ran.append, "undone"))
+            raise ValueError
+        tx.once_committed.append(partial(ran.append, name))
+        assert name not in ran
+        if fails:
+            raise KeyError(name)
+
+    answers = await together(writer, *(partial(does, name=name, fails=name == "b") for name in "abc"))
+    assert [type(answer) for answer in answers] == [type(None), KeyError, type(None)]
+    assert runs.count("a") > 1
+    assert ran == ["a", "c"]
 
 
 async def test_a_posted_transaction_function_is_written_without_a_waiting_caller(writer: Writer) -> None:
