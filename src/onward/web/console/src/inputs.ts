@@ -135,9 +135,12 @@ function typedFrom(argument: Argument, value: unknown, types: Types): Typed {
   if (kind === 'LIST') return (Array.isArray(value) ? value : []).map((one) => typedFrom({ ...argument, type: ofType!, defaultValue: null }, one, types));
   if (kind === 'INPUT_OBJECT') return typedOf(types.get(name!)?.inputFields ?? [], value as { readonly [name: string]: unknown }, types);
   if (typeof value === 'boolean' && isRequired(argument)) return value;
-  if (name === 'DateTime') return local(String(value));
   return name === 'JSON' || typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
+
+// A time as its control gives it; any other one is as the form was filled with it, to the microsecond.
+const TYPED_TIME = /^\d+-\d\d-\d\dT\d\d:\d\d(:\d\d)?$/;
+export const shownTime = (text: string): string => (TYPED_TIME.test(text) ? text : local(text));
 
 const isText = ({ kind, name }: TypeRef): boolean => kind === 'SCALAR' && (name === 'String' || name === 'ID');
 
@@ -151,7 +154,7 @@ function scalarOf({ kind, name }: TypeRef, text: string, complain: (words: strin
     case 'DateTime': {
       const time = new Date(text); // of this person's time zone
       if (Number.isNaN(time.getTime())) complain('This is not a time.');
-      return Number.isNaN(time.getTime()) ? text : time.toISOString();
+      return Number.isNaN(time.getTime()) || !TYPED_TIME.test(text) ? text : time.toISOString(); // one that nobody touched as it was given
     }
     case 'JSON':
       try {

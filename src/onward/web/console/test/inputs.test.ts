@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { documentOf, isKeyed, placed, senders, shownFields, typedOf, typesOf, variablesOf, type Argument, type Schema, type TypeRef } from '../src/inputs';
+import { documentOf, isKeyed, placed, senders, shownFields, shownTime, typedOf, typesOf, variablesOf, type Argument, type Schema, type TypeRef } from '../src/inputs';
 
 const scalar = (name: string, kind = 'SCALAR'): TypeRef => ({ kind, name });
 const required = (ofType: TypeRef): TypeRef => ({ kind: 'NON_NULL', name: null, ofType });
@@ -48,10 +48,10 @@ test('a document asks for what the payload has', () => {
 });
 
 test('what was typed becomes the values of its types; what is empty and not required is left out', () => {
-  const typed = { to: 'ada', note: '', count: '3', at: '2026-01-01T12:00:00Z', data: '{"a": [1]}', items: [{ name: 'pen', weight: '1.5' }, undefined] };
+  const typed = { to: 'ada', note: '', count: '3', at: '2026-01-01T12:00:00', data: '{"a": [1]}', items: [{ name: 'pen', weight: '1.5' }, undefined] };
   const { variables, problems } = variablesOf(sendIt!, typed, types, 'key-1');
   assert.deepEqual(variables, { input: {
-    to: 'ada', count: 3, loud: false, at: '2026-01-01T12:00:00.000Z', data: { a: [1] }, items: [{ name: 'pen', weight: 1.5 }, { name: '' }], idempotencyKey: 'key-1',
+    to: 'ada', count: 3, loud: false, at: new Date(2026, 0, 1, 12).toISOString(), data: { a: [1] }, items: [{ name: 'pen', weight: 1.5 }, { name: '' }], idempotencyKey: 'key-1',
   } });
   assert.equal(problems.size, 0);
   assert.deepEqual(variablesOf(bare!, { a: '7' }, types, 'key').variables, { a: 7 });
@@ -59,10 +59,12 @@ test('what was typed becomes the values of its types; what is empty and not requ
 
 test('a form that is filled with an input sends it as it was', () => {
   const input = {
-    to: 'ada', count: 3, size: 'LARGE', loud: true, at: '2026-01-01T12:00:00.000Z', data: { a: [1, null] }, items: [{ name: 'pen', weight: 1.5 }, { name: '' }],
+    to: 'ada', count: 3, size: 'LARGE', loud: true, at: '2026-01-01T12:00:00.123456+02:00', data: { a: [1, null] }, items: [{ name: 'pen', weight: 1.5 }, { name: '' }],
   };
   const typed = typedOf(sendIt!.fields, { ...input, note: null, unknown: 1 }, types);
   assert.deepEqual(variablesOf(sendIt!, typed, types, 'key-1').variables, { input: { ...input, idempotencyKey: 'key-1' } });
+  assert.equal(shownTime(input.at), shownTime('2026-01-01T10:00:00Z'));
+  assert.equal(shownTime('2026-01-01T12:00'), '2026-01-01T12:00');
   assert.deepEqual(variablesOf(bare!, typedOf(bare!.fields, { a: 7, b: ['x'] }, types), types, '').variables, { a: 7, b: ['x'] });
 });
 

@@ -1,6 +1,6 @@
 // The control that fits a type of GraphQL: a text, a number, a time, a choice, yes and no, a list, an object, or JSON.
 import type { ComponentChildren } from 'preact';
-import { bare, isRequired, keyOf, type Argument, type Path, type Typed, type Types } from '../inputs';
+import { bare, isRequired, keyOf, shownTime, type Argument, type Path, type Typed, type Types } from '../inputs';
 
 export interface FormState { types: Types; at: ReadonlyMap<string, string>; prefix: string }
 interface Properties { name: string; argument: Argument; path: Path; state: FormState; typed: Typed; set: (value: Typed) => void }
@@ -65,7 +65,7 @@ function Control({ argument, state, typed, set, name, names }: Properties & { na
     case 'Int': return <input {...common} type="number" step="1" />;
     case 'Float': return <input {...common} type="number" step="any" />;
     case 'BigInt': case 'Decimal': return <input {...common} inputMode="decimal" />;
-    case 'DateTime': return <input {...common} type="datetime-local" step="1" />;
+    case 'DateTime': return <input {...common} value={shownTime(text)} type="datetime-local" step="1" />;
     case 'Date': return <input {...common} type="date" />;
     case 'Time': return <input {...common} type="time" step="1" />;
     case 'JSON': return <textarea {...common} class="mono" rows={3} spellcheck={false} />;
