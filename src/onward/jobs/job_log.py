@@ -47,9 +47,12 @@ def shown(text: str, secrets: tuple[str, ...]) -> str:
 
 
 class JobLog:
-    """The log lines of one attempt that are not written yet, no more than the ledger would keep."""
+    """The log lines of one attempt that are not written yet: no more than the ledger would keep, and one piece."""
 
-    __slots__ = ("_bytes", "_first", "_log", "_pending", "_running", "_written", "ending", "level", "source", "writing")
+    __slots__ = (
+        *("_bytes", "_first", "_log", "_number", "_pending", "_pieces", "_running", "_total"),
+        *("ending", "level", "source", "waiting", "writing"),
+    )
 
     def __init__(self, running: Running, log: LogWriter) -> None:
         self.source = log.lines
@@ -59,9 +62,11 @@ class JobLog:
         self._log = log
         self._running: Running | None = running
         self._first = running.job.fencing_token
-        self._pending: deque[bytes] | None = None  # as JSON
-        self._bytes = 0
-        self._written = (0, 0)  # the number of the first line that is not written or dropped, and the bytes before it
+        self._pieces: tuple[Piece, ...] = ()  # perhaps written already: a write that is repeated has the same ones
+        self._pending: deque[bytes] | None = None  # the lines behind them, as JSON
+        self._number = 0  # of the first line that is in no piece
+        self._total = 0  # bytes of all lines there were
+        self.waiting = self._bytes = 0  # lines in both, and their bytes
 
     def add(self, line: Line) -> None:
         running = self._running
@@ -70,53 +75,68 @@ class JobLog:
         level, text = level_of(line.level), shown(line.text, running.secrets)
         data = orjson.dumps((line.time, level.value, without_surrogates(line.logger), running.step, text))
         with self._log.lock:
+            if self._running is None:  # the job has ended meanwhile
+                return
             if self._pending is None:
                 self._pending = deque()
             self._pending.append(data)
+            self.waiting += 1
             self._bytes += len(data)
-            while len(self._pending) > MAX_LINES or self._bytes > MAX_BYTES:
-                self._forget()
+            self._total += len(data)
+            while (self.waiting > MAX_LINES or self._bytes > MAX_BYTES) and self._drop_oldest():
+                pass
         self._log.wake()
 
-    def _forget(self) -> None:
+    def _drop_oldest(self) -> bool:
+        """Drop the oldest piece, or else the oldest line, if there is enough without it."""
         assert self._pending is not None  # noqa: S101 - for the type checker
-        size = len(self._pending.popleft())
-        number, before = self._written
-        self._written = (number + 1, before + size)
+        first = self._pieces[0] if self._pieces else None
+        lines, size = (first.lines, first.size) if first else (1, len(self._pending[0]))
+        if self.waiting - lines < MAX_LINES and self._bytes - size < MAX_BYTES:
+            return False
+        if first:
+            self._pieces = self._pieces[1:]
+        else:
+            self._pending.popleft()
+            self._number += 1
+        self.waiting -= lines
         self._bytes -= size
-
-    @property
-    def waiting(self) -> int:
-        """Return the number of lines that are not written."""
-        return len(self._pending) if self._pending else 0
+        return True
 
     def batch(self) -> LogBatch:
-        """Return the lines that are not written. They stay until `written`."""
+        """Return the lines that are not written. They stay, in the same pieces, until `written`."""
         with self._log.lock:
-            lines = list(self._pending or ())
-            number, before = self._written
-        pieces, piece, size = [], list[bytes](), 0
-        for at, line in enumerate(lines, 1):
-            piece.append(line)
-            size += len(line)
-            if len(piece) == PIECE_LINES or size > PIECE_BYTES or at == len(lines):
-                pieces.append(Piece(number, len(piece), f"[{b','.join(piece).decode()}]"))
-                number, piece, size = number + len(piece), [], 0
-        # Those of earlier attempts are not known: the ledger looks for them.
-        drops = self._first > 1 or number > MAX_LINES or before + sum(map(len, lines)) > MAX_BYTES
-        return LogBatch(self._first, tuple(pieces), drops)
+            lines, self._pending = self._pending or (), None
+            self.waiting -= len(lines)
+            self._bytes -= sum(map(len, lines))
+            piece, size = list[bytes](), 0
+            for at, line in enumerate(lines, 1):
+                piece.append(line)
+                size += len(line)
+                if len(piece) == PIECE_LINES or size > PIECE_BYTES or at == len(lines):
+                    self._pieces += (Piece(self._number, len(piece), f"[{b','.join(piece).decode()}]"),)
+                    self._number += len(piece)
+                    self.waiting += len(piece)
+                    self._bytes += self._pieces[-1].size
+                    piece, size = [], 0
+            # Those of earlier attempts are not known: the ledger looks for them.
+            drops = self._first > 1 or self._number > MAX_LINES or self._total > MAX_BYTES
+            return LogBatch(self._first, self._pieces, drops)
 
     def written(self, batch: LogBatch) -> None:
-        """Forget the lines of a batch, which is in the ledger."""
-        if batch.pieces:
-            number, lines, _ = batch.pieces[-1]
-            with self._log.lock:
-                while self._pending and self._written[0] < number + lines:
-                    self._forget()
+        """Forget the pieces of a batch, which is in the ledger."""
+        with self._log.lock:
+            while batch.pieces and self._pieces and self._pieces[0].number <= batch.pieces[-1].number:
+                self.waiting -= self._pieces[0].lines
+                self._bytes -= self._pieces[0].size
+                self._pieces = self._pieces[1:]
 
     def close(self) -> None:
         """Take no further line. Contexts that outlive the job hold nothing of it."""
-        self._running = None
+        with self._log.lock:
+            self._running = self._pending = None
+            self._pieces = ()
+            self.waiting = self._bytes = 0
 
 
 class LogWriter:

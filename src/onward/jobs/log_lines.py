@@ -66,6 +66,11 @@ class Piece(NamedTuple):
     lines: int
     data: str
 
+    @property
+    def size(self) -> int:
+        """Bytes of the data in UTF-8."""
+        return len(self.data.encode())
+
 
 class LogBatch(NamedTuple):
     """Pieces that are about to be written by the attempt that began with the fencing token `claim`."""
@@ -81,18 +86,18 @@ class LogBatch(NamedTuple):
         """
         if not self.pieces:
             return
-        for number, lines, data in self.pieces:
+        for piece in self.pieces:
             tx.insert(
                 _insert,
                 {
                     "job": job.id,
                     "claim": self.claim,
-                    "number": number,
+                    "number": piece.number,
                     "attempt": job.attempt,
-                    "lines": lines,
-                    "size": len(data.encode()),
+                    "lines": piece.lines,
+                    "size": piece.size,
                     "shift": tx.clock_shift,
-                    "data": data,
+                    "data": piece.data,
                 },
             )
         if self.drops:

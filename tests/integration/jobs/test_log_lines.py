@@ -270,12 +270,15 @@ async def test_no_end_of_an_attempt_loses_its_last_line(writer: Writer, way: str
 
 
 async def test_a_superseded_attempt_writes_no_line(writer: Writer) -> None:
-    go = asyncio.Event()
+    """A context that outlives the attempt does not keep it either."""
+    go, held = asyncio.Event(), list[object]()
 
     @handler("tests.late", retry=ONCE)
-    async def late(_job: JobContext) -> None:
+    async def late(job: Any) -> None:
+        held.append(job.log)
         await go.wait()
         log.info("late")
+        assert "late" in repr(gc.get_referents(job.log))
 
     async with node(writer, late) as here:
         job = await here.accept(late)
@@ -286,6 +289,7 @@ async def test_a_superseded_attempt_writes_no_line(writer: Writer) -> None:
         go.set()
         await task
         assert await lines_of(writer, job) == []
+        assert "late" not in repr(gc.get_referents(*held))
 
 
 async def test_an_outage_of_the_ledger_loses_no_line(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,6 +325,30 @@ async def test_a_write_whose_outcome_is_unknown_may_be_repeated(writer: Writer) 
     for _ in range(2):
         await writer.run(lambda tx: batch.append(tx, job))
     assert texts(await lines_of(writer, job)) == ["c"]
+
+
+async def test_a_line_that_follows_a_write_of_unknown_outcome_is_kept(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, run = asyncio.Event(), writer.run
+
+    async def unanswered(transaction: Any, *arguments: Any) -> Any:
+        result = await run(transaction, *arguments)
+        if "append_under_claim" in repr(transaction) and not lost.is_set():
+            lost.set()
+            raise Unavailable("no answer")
+        return result
+
+    @handler("tests.goes_on", retry=ONCE)
+    async def goes_on(_job: JobContext) -> None:
+        log.info("before")
+        await lost.wait()
+        log.info("after")
+
+    monkeypatch.setattr(writer, "run", unanswered)
+    async with node(writer, goes_on, timings=SOON) as here:
+        job = await here.run(goes_on)
+        assert texts(await lines_of(writer, job)) == ["before", "after"]
 
 
 @pytest.mark.parametrize("bound", ["lines", "bytes"])
@@ -379,6 +407,25 @@ async def test_a_flood_that_is_not_written_yet_is_bounded(writer: Writer) -> Non
     assert last.startswith("<xxx")
     assert last.endswith("xxx\0>")
     assert len(last) <= job_log.MAX_TEXT
+
+
+async def test_a_flood_after_a_write_of_unknown_outcome_is_bounded(writer: Writer) -> None:
+    """Whole pieces are dropped, and no more of them than the ledger would drop."""
+    waiting: list[int] = []
+
+    @handler("tests.floods", retry=ONCE)
+    def floods(job: Any) -> None:
+        for n in range(3_000):
+            log.info("%s", n)
+            waiting.append(job.log.waiting)
+            if n in {150, 300}:
+                job.log.batch()
+
+    async with node(writer, floods, timings=NEVER) as here:
+        job = await here.run(floods)
+        assert job.status is S.SUCCEEDED
+        assert texts(await lines_of(writer, job)) == [str(n) for n in range(2_000, 3_000)]
+    assert log_lines.MAX_LINES < max(waiting) < log_lines.MAX_LINES + job_log.PIECE_LINES
 
 
 def test_half_a_character_is_shown_as_a_question_mark() -> None:
