@@ -3,7 +3,9 @@
 import socket
 import threading
 from contextlib import ExitStack
+from http import HTTPStatus
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -67,7 +69,8 @@ def test_systemd_considers_a_start_done_when_requests_are_answered(tmp_path: Pat
         fd, place = port.fileno(), str(tmp_path / "notify")
         with running("serve", "--fd", str(fd), project=tmp_path, descriptors=(fd,), NOTIFY_SOCKET=place) as process:
             assert systemd.recv(64) == b"READY=1"
-            assert " serving " in process.output()
+            with urlopen(f"http://127.0.0.1:{port.getsockname()[1]}/health/ready", timeout=10) as answer:
+                assert answer.status == HTTPStatus.OK
             assert process.end() == 0
     assert "Type=notify" in (ROOT / "deploy/systemd/onward-api@.service").read_text("utf-8")
 
