@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from onward.jobs import ledger
 from onward.jobs.model import Job, NewJob, Step
@@ -60,6 +61,21 @@ def copied_postgres(server_url: str, template: str) -> Iterator[str]:
     finally:
         with psycopg.connect(server_url, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def note_statements(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that gets the text of each statement that the ledger runs from now on, of inserted rows as well."""
+    seen: list[str] = []
+    driver = type(writer.database.driver)
+    for name in ("execute", "insert_many", "update_each"):
+        before = getattr(driver, name)
+
+        def noted(self: Any, cursor: Any, statement: Any, given: Any, before: Any = before) -> Any:
+            seen.append(self.compiled(statement)[0])
+            return before(self, cursor, statement, given)
+
+        monkeypatch.setattr(driver, name, noted)
+    return seen
 
 
 def pass_a_moment() -> None:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from onward.jobs.ledger import ID
+from onward.jobs import ledger
 from onward.jobs.model import Job, JobChunk, Visible
-from onward.jobs.states import HELD, TERMINAL, JobStatus
+from onward.jobs.states import TERMINAL, JobStatus
 from onward.storage.sql import as_list, in_array, insert_new
 from onward.storage.tables import jobs
 from onward.storage.tables import output as table
@@ -30,15 +30,6 @@ _p = sa.bindparam
 _job = table.c.job == _p("job_")
 _newest = sa.select(sa.func.max(table.c.offset)).where(table.c.job == jobs.c.id).correlate(jobs).scalar_subquery()
 _insert = insert_new(table)
-_claim = (
-    sa.select(jobs.c.id)
-    .where(
-        ID,
-        jobs.c.token == _p("token_"),
-        jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(HELD)]),
-    )
-    .with_for_update()  # until the commit: nobody claims the job meanwhile
-)
 _kept = sa.select(
     sa.func.coalesce(sa.func.max(table.c.offset) + 1, 0),
     sa.func.count(),
@@ -57,7 +48,7 @@ _first_left = sa.select(sa.func.min(_from_the_end.c.offset)).where(
     _from_the_end.c.total <= _p("bytes_"), _from_the_end.c.number <= _p("chunks_")
 )
 _drop = sa.delete(table).where(_job, table.c.offset < _p("before_"))
-_state = sa.select(jobs.c.owner, jobs.c.status, _newest).where(ID)
+_state = sa.select(jobs.c.owner, jobs.c.status, _newest).where(ledger.ID)
 _next = (
     sa.select(table.c.offset, table.c.attempt, table.c.step, table.c.size, table.c.data)
     .where(_job, table.c.offset.between(_p("from_"), _p("newest_")))
@@ -125,7 +116,7 @@ def append(tx: Tx, job: Job, chunks: Sequence[Emitted], before: Kept) -> Kept:
 
 def append_under_claim(tx: Tx, job: Job, chunks: Sequence[Emitted], before: Kept) -> Kept | None:
     """Do the same if the job's claim still holds; return None if it does not."""
-    if tx.one(_claim, id_=job.id, token_=job.fencing_token) is None:
+    if not ledger.lock_claim(tx, job):
         return None
     return append(tx, job, chunks, before)
 

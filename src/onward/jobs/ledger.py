@@ -12,7 +12,7 @@ from onward.jobs import history, key_limits, row
 from onward.jobs.concurrency import KEY
 from onward.jobs.key_limits import UNPLACED
 from onward.jobs.model import Job, NewJob, Visible
-from onward.jobs.states import TERMINAL, UNCLAIMED, JobStatus
+from onward.jobs.states import HELD, TERMINAL, UNCLAIMED, JobStatus
 from onward.storage.sql import as_list, in_array
 from onward.storage.tables import SLOTS, jobs
 from onward.storage.tables import commits as _commits
@@ -22,6 +22,15 @@ from onward.storage.transaction import Tx
 ID = jobs.c.id == sa.bindparam("id_")
 _insert = sa.insert(jobs)
 _get = sa.select(*row.ALL).where(ID)
+_claim = (
+    sa.select(jobs.c.id)
+    .where(
+        ID,
+        jobs.c.token == sa.bindparam("token_"),
+        jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(HELD)]),
+    )
+    .with_for_update()  # until the commit: nobody claims the job meanwhile
+)
 _get_many = sa.select(*row.ALL).where(in_array(jobs.c.id, "ids"))
 _ID = row.COLUMNS.index("id")
 # Each slot is named because the key begins with it: without, all owners' counters are read for one's.
@@ -123,6 +132,11 @@ def accept(tx: Tx, new: NewJob, *, local_runner: str | None = None) -> Job:
 def get(tx: Tx, job_id: str) -> Job | None:
     found = tx.one(_get, id_=job_id)
     return row.decode(found) if found else None
+
+
+def lock_claim(tx: Tx, job: Job) -> bool:
+    """Lock the job until the commit, and return whether its claim still holds."""
+    return tx.one(_claim, id_=job.id, token_=job.fencing_token) is not None
 
 
 def get_many(tx: Tx, ids: Sequence[str]) -> dict[str, Job]:

@@ -12,14 +12,11 @@ from typing import NamedTuple
 import orjson
 import sqlalchemy as sa
 
-from onward.jobs import chunks
-from onward.jobs.ledger import ID
+from onward.jobs import chunks, ledger
 from onward.jobs.log_level import LogLevel
 from onward.jobs.model import Job, JobLogLine
 from onward.jobs.pages import Allowance, PageTooLarge
-from onward.jobs.states import HELD
 from onward.storage.sql import as_list, in_array, insert_new
-from onward.storage.tables import jobs
 from onward.storage.tables import log_lines as table
 from onward.storage.transaction import Tx
 
@@ -29,15 +26,6 @@ _p = sa.bindparam
 _job = table.c.job == _p("job_")
 _key = sa.tuple_(table.c.claim, table.c.number)
 _insert = insert_new(table)
-_claim = (
-    sa.select(jobs.c.id)
-    .where(
-        ID,
-        jobs.c.token == _p("token_"),
-        jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(HELD)]),
-    )
-    .with_for_update()  # until the commit, as for chunks
-)
 _newest_first = (table.c.claim.desc(), table.c.number.desc())
 _later = (
     sa.select(
@@ -105,7 +93,7 @@ class LogBatch(NamedTuple):
 
     def append_under_claim(self, tx: Tx, job: Job) -> bool:
         """Do the same if the job's claim still holds; return False if it does not."""
-        if tx.one(_claim, id_=job.id, token_=job.fencing_token) is None:
+        if not ledger.lock_claim(tx, job):
             return False
         self.append(tx, job)
         return True

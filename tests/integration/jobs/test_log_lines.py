@@ -30,7 +30,7 @@ from onward.storage.tables import log_lines as table
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry import logger
-from tests.ledgers import accept
+from tests.ledgers import accept, note_statements
 from tests.runners import QUICK, node
 
 S = JobStatus
@@ -131,25 +131,24 @@ async def test_our_own_lines_are_kept_where_nobody_configures_structlog(writer: 
 
 
 async def test_a_job_that_logs_nothing_costs_no_statement_more(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-    execute = type(writer.database.driver).execute
-
-    def noted(self: Any, cursor: Any, statement: Any, params: Any) -> None:
-        seen.append(self.compiled(statement)[0])
-        execute(self, cursor, statement, params)
-
     async def silent(_job: JobContext) -> str:
         return "first"
 
     async def still(_job: JobContext, value: str) -> str:
         return value
 
+    @handler("tests.loud", retry=ONCE)
+    async def loud(_job: JobContext) -> None:
+        log.warning("a line")
+
     steps = sequence("tests.silent", (silent, still), retry=ONCE)
-    async with node(writer, steps, timings=SOON) as here:
-        monkeypatch.setattr(type(writer.database.driver), "execute", noted)
+    async with node(writer, steps, loud, timings=SOON) as here:
+        seen = note_statements(writer, monkeypatch)
         assert (await here.run(steps)).status is S.SUCCEEDED
-    assert any("UPDATE" in text for text in seen)
-    assert not [text for text in seen if "log_lines" in text]
+        assert any("UPDATE" in text for text in seen)
+        assert not [text for text in seen if "log_lines" in text]
+        await here.run(loud)
+        assert [text for text in seen if "log_lines" in text]
 
 
 async def test_lines_are_written_with_the_commits_there_are(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:

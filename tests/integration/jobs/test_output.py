@@ -27,7 +27,7 @@ from onward.storage.base import Unavailable
 from onward.storage.tables import jobs, output, runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
-from tests.ledgers import accept
+from tests.ledgers import accept, note_statements
 from tests.runners import Node, node, until
 
 S = JobStatus
@@ -104,12 +104,6 @@ async def test_chunks_of_a_moment_are_written_together(
 
 async def test_a_job_without_output_costs_no_statement_more(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither its claim, its steps nor its end look at the table of output."""
-    seen: list[str] = []
-    execute = type(writer.database.driver).execute
-
-    def noted(self: Any, cursor: Any, statement: Any, params: Any) -> None:
-        seen.append(self.compiled(statement)[0])
-        execute(self, cursor, statement, params)
 
     async def first(_job: JobContext) -> str:
         return "first"
@@ -118,12 +112,18 @@ async def test_a_job_without_output_costs_no_statement_more(writer: Writer, monk
         job.progress(1, 2)
         return value
 
+    @handler("tests.loud", retry=ONCE)
+    async def loud(job: JobContext) -> None:
+        job.emit("a chunk")
+
     steps = sequence("tests.steps", (first, second), retry=ONCE)
-    async with node(writer, steps) as here:
-        monkeypatch.setattr(type(writer.database.driver), "execute", noted)
+    async with node(writer, steps, loud) as here:
+        seen = note_statements(writer, monkeypatch)
         assert (await here.run(steps)).status is S.SUCCEEDED
-    assert any("UPDATE" in text for text in seen)
-    assert not [text for text in seen if "output" in text]
+        assert any("UPDATE" in text for text in seen)
+        assert not [text for text in seen if "output" in text]
+        await here.run(loud)
+        assert [text for text in seen if "output" in text]
 
 
 async def test_attempts_and_runs_are_told_apart_and_count_on(writer: Writer) -> None:
