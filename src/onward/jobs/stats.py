@@ -7,7 +7,7 @@ is exact to the last commit.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -104,11 +104,11 @@ def stats(
         return found.setdefault((at - at % length if length else span.begin, ALL if together else of), Sums())
 
     added = Added()
-    for step_, at, of, *counts, waits, runs in _read(tx, parts, handler):
-        if step_ == _FRESH:
+    for kind, at, of, *counts, waits, runs in _read(tx, parts, handler, by_time=bool(length), by_handler=not together):
+        if kind == _FRESH:
             added.add(at, waits)
         else:
-            sums(at, of).add(counts, waits, runs)
+            sums(at or span.begin, of).add(counts, waits, runs)
     for (minute, named), new in added.sums.items():
         if span.begin <= minute < span.end and _wanted(named, handler):
             sums(minute, named).merge(new)
@@ -174,10 +174,13 @@ def _parts(span: Span) -> list[_Part]:
     return [*parts, _Part(DAY_US, begin, end)]
 
 
-def _read(tx: Tx, parts: Iterable[_Part], handler: Sequence[str]) -> list[Any]:
-    """Read the rows, and the figures that are not added up, in one statement: between two they might be.
+def _read(
+    tx: Tx, parts: Sequence[_Part], handler: Sequence[str], *, by_time: bool, by_handler: bool
+) -> list[Sequence[Any]]:
+    """Read the sums of the rows, and the figures that are not added up, in one statement: between two they might be.
 
-    Raises TooMuch and Behind.
+    The database adds up the counts of a time, or of a handler, and puts the histograms one behind the other: to read
+    each row would take most of the time. Raises TooMuch and Behind.
     """
     named = [named_like(history.c.handler, handler)] if handler else []
     selects = [
@@ -187,30 +190,30 @@ def _read(tx: Tx, parts: Iterable[_Part], handler: Sequence[str]) -> list[Any]:
         for length, begin, end in parts
         if begin < end
     ]
-    fresh = _constants(_FRESH, figures.c.at, "''", 0, 0, 0, 0, 0, 0, figures.c.data, "''")
-    rows = tx.execute_once(_limited(selects, fresh))
-    _check(rows)
-    return rows
+    row = _first(selects, ROWS).c
+    keys = [row.from_at] * by_time + [row.handler] * by_handler
+    counts = (_sum(row[name]) for name in COUNTS)
+    texts = (sa.func.aggregate_strings(one, "") for one in (row.waits, row.runs))
+    at, of = row.from_at if by_time else 0, row.handler if by_handler else f"'{ALL}'"
+    grouped = sa.select(*map(_named, range(12), (row.step, at, of, *counts, *texts, sa.func.count())))
+    fresh = _constants(_FRESH, figures.c.at, "''", 0, 0, 0, 0, 0, 0, figures.c.data, "''", 0)
+    return _checked(tx, grouped.group_by(row.step, *keys), fresh, ROWS)
 
 
 def _read_failures(tx: Tx, span: Span, length: int, parts: int, handler: Sequence[str]) -> list[Any]:
     """Do the same for failures, a row for each error, which ends with its number in each part of that length."""
     named = [named_like(failures.c.handler, handler)] if handler else []
     few = sa.select(failures).where(failures.c.hour >= span.begin, failures.c.hour < span.end, *named)
-    row = few.limit(SCANNED + 1).subquery().c
+    row = _first([few], SCANNED).c
     begins = [span.begin + part * length for part in range(parts)]
     within = [sa.case((row.hour.between(begin, begin + length - 1), row.n), else_=0) for begin in begins]
-    n, *counts = (sa.cast(sa.func.sum(one), sa.BigInteger) for one in (row.n, *within))
+    n, *counts = map(_sum, (row.n, *within))
     columns = (row.handler, row.code, row.message, n, sa.func.min(row.first_at), sa.func.max(row.last_at))
     grouped = sa.select(*map(_named, range(parts + 8), (0, *columns, *counts, sa.func.count()))).group_by(
         row.handler, row.code, row.message
     )
     fresh = _constants(_FRESH, "''", "''", figures.c.data, 0, figures.c.at, 0, *[0] * parts, 0)
-    rows = tx.execute_once(_limited([grouped], fresh))
-    if sum(found[-1] for found in rows) > SCANNED:
-        raise TooMuch(f"the answer takes more than {SCANNED} rows: name handlers, or ask for a shorter time")
-    _check(rows)
-    return [found[:-1] for found in rows]
+    return _checked(tx, grouped, fresh, SCANNED)
 
 
 def _constants(*values: Any) -> Any:
@@ -223,18 +226,30 @@ def _named(number: int, value: Any) -> Any:
     return column.label(f"c{number}")
 
 
-def _limited(selects: Sequence[Any], fresh: Any) -> Any:
+def _sum(column: Any) -> Any:
+    return sa.cast(sa.func.sum(column), sa.BigInteger)
+
+
+def _first(selects: Sequence[Any], rows: int) -> Any:
+    """Select so many rows of all the selects, and one more."""
     whole: Any = selects[0] if len(selects) == 1 else sa.union_all(*selects)
-    parts = [part.limit(ROWS + 1).subquery() for part in (whole, fresh)]
-    return sa.union_all(*(sa.select(*part.c) for part in parts))
+    return whole.limit(rows + 1).subquery()
 
 
-def _check(found: Sequence[Any]) -> None:
-    fresh = sum(row[0] == _FRESH for row in found)
-    if len(found) - fresh > ROWS:
-        raise TooMuch(f"the answer takes more than {ROWS} rows: name handlers, or ask for a shorter time")
-    if fresh > ROWS:
+def _checked(tx: Tx, grouped: Any, fresh: Any, most: int) -> list[Sequence[Any]]:
+    """Return the groups, which end with the number of their rows, and the figures that are not added up, without it.
+
+    Raises TooMuch and Behind.
+    """
+    both = [part.limit(ROWS + 1).subquery() for part in (grouped, fresh)]
+    found = tx.execute_once(sa.union_all(*(sa.select(*part.c) for part in both)))
+    kept = sum(row[0] == _FRESH for row in found)
+    if (rows := sum(row[-1] for row in found)) > most or len(found) - kept > ROWS:
+        most = most if rows > most else ROWS
+        raise TooMuch(f"the answer takes more than {most} rows: name handlers, or ask for a shorter time")
+    if kept > ROWS:
         raise Behind
+    return [row[:-1] for row in found]
 
 
 def _wanted(name: str, handler: Sequence[str]) -> bool:
