@@ -16,12 +16,23 @@ from onward.jobs import error_text, ledger, row
 from onward.jobs.model import Job, JobFilter, Visible
 from onward.jobs.param_filter import ParamFilter
 from onward.jobs.states import JobStatus
-from onward.storage.tables import BY_BATCH, BY_END, BY_OWNER, BY_PARENT, BY_TIME, jobs, later
+from onward.storage.tables import (
+    BY_BATCH,
+    BY_END,
+    BY_ERROR,
+    BY_OWNER,
+    BY_PARENT,
+    BY_TIME,
+    error_begin,
+    jobs,
+    later,
+    with_error,
+)
 from onward.storage.transaction import Tx
 
 _TEXTS = tuple(row.COLUMNS.index(name) for name in sorted(row.LARGE))
 WEIGHED_FROM = 10  # rows; the largest row has some megabytes
-NARROW = 10_000  # rows of a time that are read by its index; those of more are found sooner in the order of their ids
+NARROW = 10_000  # rows of a time, or code, that are read by its index; those of more are found sooner in order of ids
 END_OF_TIME = 2**62
 EXAMINED = 10_000  # jobs whose parameters one read looks at
 EXAMINED_IN_COMMIT = 1_000  # the same in a transaction that writes
@@ -269,6 +280,8 @@ def _select(  # noqa: PLR0917 - private
     conditions = [*_conditions(visible, filter), *conditions]
     if filter.batch is not None:  # of many children a page is found sooner in the order of their ids than by the batch
         conditions.append((jobs.c.batch if index == BY_BATCH else jobs.c.batch.concat("")) == filter.batch)
+    if index == BY_ERROR:
+        conditions += _errors(filter)
     statuses = filter.statuses
     if statuses is None:
         statuses = tuple(JobStatus) if index == BY_PARENT else ()
@@ -302,7 +315,7 @@ def _select(  # noqa: PLR0917 - private
     return first(_hinted(sa.select(*columns).where(*conditions), index), jobs.c.id)
 
 
-_UNORDERED = (BY_BATCH, BY_END, BY_TIME)  # indexes whose rows are to be ordered by id
+_UNORDERED = (BY_BATCH, BY_END, BY_ERROR, BY_TIME)  # indexes whose rows are to be ordered by id
 
 
 def _index(tx: Tx, visible: Visible, filter: JobFilter, parent: str | None = None) -> str | None:
@@ -318,7 +331,9 @@ def _index(tx: Tx, visible: Visible, filter: JobFilter, parent: str | None = Non
         return BY_OWNER
     if filter.by_start and _is_narrow(tx, BY_TIME, _starts(filter)):
         return BY_TIME
-    return BY_END if filter.finished_after is not None and _is_narrow(tx, BY_END, _ends(filter)) else None
+    if filter.finished_after is not None and _is_narrow(tx, BY_END, _ends(filter)):
+        return BY_END
+    return BY_ERROR if filter.error_code and _is_narrow(tx, BY_ERROR, _errors(filter)) else None
 
 
 def _is_narrow(tx: Tx, index: str, within: list[Any]) -> bool:
@@ -387,8 +402,18 @@ def named_like(column: sa.ColumnElement[str], names: Sequence[str]) -> sa.Column
 
 def _has_code(code: str) -> sa.ColumnElement[bool]:
     """Return a condition: the error has this code, with which its JSON begins."""
-    begin = f'{{"code":{row.encode(code)},'
+    begin = _error_with(code)
     return sa.func.substr(jobs.c.error, 1, len(begin)) == begin
+
+
+def _error_with(code: str) -> str:
+    return f'{{"code":{row.encode(code)},'
+
+
+def _errors(filter: JobFilter) -> list[Any]:
+    """Return conditions that the index of errors knows, and that jobs with these codes meet."""
+    begins = [begin[: begin.index('",') + 1] for begin in map(_error_with, filter.error_code)]
+    return [with_error, sa.type_coerce(error_begin, sa.Text).in_(begins)]
 
 
 def _has_message(message: str) -> sa.ColumnElement[bool]:

@@ -20,6 +20,7 @@ from onward.storage.tables import (
     by_key,
     dangerous,
     dispatched,
+    error_begin,
     expiring,
     finished,
     followed_batch,
@@ -41,10 +42,11 @@ from onward.storage.tables import (
     unfinished_batch,
     unplaced,
     unsent,
+    with_error,
 )
 
 # By name: the columns, and the condition of a partial one.
-INDEXES: Mapping[str, tuple[tuple[Column[Any], ...], TextClause | per_dialect | None]] = {
+INDEXES: Mapping[str, tuple[tuple[Column[Any] | per_dialect, ...], TextClause | per_dialect | None]] = {
     "jobs_changed": ((jobs.c.changed,), None),
     "jobs_by_status": ((jobs.c.status, jobs.c.id), None),
     "jobs_by_handler": ((jobs.c.handler, jobs.c.id), None),
@@ -65,6 +67,7 @@ INDEXES: Mapping[str, tuple[tuple[Column[Any], ...], TextClause | per_dialect | 
     "jobs_held": ((jobs.c.runner, jobs.c.status, jobs.c.handler), held),
     "jobs_expiring": ((jobs.c.expires_at,), expiring),
     "jobs_finished": ((jobs.c.finished_at,), finished),
+    "jobs_by_error": ((error_begin, jobs.c.id), with_error),
     "dispatched_of_batch": ((dispatched.c.batch,), of_batch),
     "batches_unfinished": ((batches.c.state, batches.c.id), unfinished_batch),
     "batches_nested": ((batches.c.parent, batches.c.position), nested_batch),
@@ -90,5 +93,7 @@ def tables_in(place: Place) -> MetaData:
     for name, (columns, condition) in INDEXES.items():
         words = getattr(condition, place.dialect) if isinstance(condition, per_dialect) else condition
         where: Any = {} if words is None else {f"{place.dialect}_where": words}
-        Index(f"{place.prefix}{name}", *(copies[one.table].c[one.name] for one in columns), **where)
+        of = next(copies[one.table] for one in columns if isinstance(one, Column))
+        parts = [getattr(one, place.dialect) if isinstance(one, per_dialect) else of.c[one.name] for one in columns]
+        Index(f"{place.prefix}{name}", *parts, **where)
     return found

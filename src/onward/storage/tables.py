@@ -94,6 +94,10 @@ unplaced = _status(
     " ((parked = 'KEY' AND placed < 0) OR (parked IS NULL AND coalesce(placed, -1) <> token))",
 )
 finished = text("finished_at IS NOT NULL")
+with_error = text("error IS NOT NULL")
+# The error's JSON up to the end of its code, with which it begins. A code with `",` in it is cut there, so whatever is
+# found is looked at again.
+error_begin = per_dialect("substr(error, 1, instr(error, '\",'))", "substr(error, 1, strpos(error, '\",'))")
 # For `with_hint` on SQLite, which left to itself takes an index of all jobs in a status as well.
 BY_READY = "INDEXED BY _ledger.jobs_ready"
 BY_LIMIT = "INDEXED BY _ledger.jobs_blocked"
@@ -104,6 +108,7 @@ BY_CALLER = "INDEXED BY _ledger.jobs_unsent"
 BY_DANGER = "INDEXED BY _ledger.jobs_dangerous"
 BY_TIME = "INDEXED BY _ledger.jobs_later"
 BY_END = "INDEXED BY _ledger.jobs_finished"
+BY_ERROR = "INDEXED BY _ledger.jobs_by_error"
 BY_WAIT = "INDEXED BY _ledger.jobs_waiting"
 BY_RESERVATION = "INDEXED BY _ledger.jobs_promised"
 BY_HOLDER = "INDEXED BY _ledger.jobs_held"

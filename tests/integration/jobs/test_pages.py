@@ -24,7 +24,7 @@ S = JobStatus
 ALL = Visible(everything=True)
 _delete = sa.delete(jobs).where(jobs.c.id == sa.bindparam("id_"))
 MESSAGES = ("no", "no answer", "no\n answer")
-CODES = ("BUSY", "503", "%", 'a"b', "ü")
+CODES = ("BUSY", "503", "%", 'a"b', 'a",b', "ü")
 HANDLERS = ("email.welcome", "email.bill", "steps.item", "e_ail.odd", "email%.odd")
 PARAMS: tuple[dict[str, Any], ...] = (
     *({"order": text} for text in ("A-17", "a-17", "A-1", "", 'A"17\x00%_/\\é', "1", "true", '"', "\u2028")),

@@ -193,11 +193,12 @@ FILTERS = {  # with the index that finds their jobs
     "jobs_finished": JobFilter((S.FAILED, S.CANCELLED), finished_after=2**50),
     "jobs_later": JobFilter(run_after=2**51, run_before=2**51 + 3),
     "jobs_in_batch": JobFilter((S.FAILED,), batch="batch_1"),
+    "jobs_by_error": JobFilter(error_code=("NO_SUCH_ORDER",)),
 }
 
 
 @pytest.mark.parametrize("index", FILTERS)
-def test_a_filter_by_time_or_batch_reads_the_jobs_of_its_index(writer: Writer, index: str) -> None:
+def test_a_filter_by_time_batch_or_code_reads_the_jobs_of_its_index(writer: Writer, index: str) -> None:
     seen: list[str] = []
     read_pages(writer, FILTERS[index], lambda *given: seen.extend(plan(writer, *given)))
     assert (
@@ -211,12 +212,12 @@ def test_a_filter_by_time_or_batch_reads_the_jobs_of_its_index(writer: Writer, i
 
 
 @pytest.mark.parametrize("index", FILTERS)
-def test_a_filter_by_time_or_batch_reads_few_rows_on_postgresql(postgres_ledger: str, index: str) -> None:
+def test_a_filter_by_time_batch_or_code_reads_few_rows_on_postgresql(postgres_ledger: str, index: str) -> None:
     """Nothing has counted the rows of the table yet, most of which are other jobs of the same states."""
     with ledgers.writing(postgres_ledger) as writer, _connected(writer) as execute:
         execute("ALTER TABLE _ledger.jobs SET (autovacuum_enabled = false)")
         template = writer.run_sync(ledgers.accept).id
-        for state in ("failed", "far", "child"):
+        for state in OTHERS:
             _fill(execute, template, state)
         read = []
 
@@ -278,6 +279,11 @@ OTHERS = {
     "failed": {"status": "'FAILED'", "finished_at": f"CASE n WHEN {BACKLOG} THEN {2**50 + 1} ELSE n END"},
     "far": {"status": "'SCHEDULED'", "due_at": f"{2**51 - 1_000} + n"},
     "child": {"status": "'FAILED'", "finished_at": "n", "batch": "'batch_' || n / 10"},
+    "with an error": {
+        "status": "'FAILED'",
+        "error": f"""'{{"code":"' || CASE n WHEN {BACKLOG} THEN 'NO_SUCH_ORDER' ELSE '503' END
+            || '","message":"","retryable":false,"step":null,"occurred_at":0}}'""",
+    },
 }
 FREQUENT = {
     "claim": claims._claim,
