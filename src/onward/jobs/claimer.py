@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from onward.jobs import claims, concurrency, due
 from onward.jobs.control import Control
@@ -17,6 +17,13 @@ from onward.storage.base import StorageError
 from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
 from onward.storage.writer import Grouped, Writer
+
+
+class Due(NamedTuple):
+    """What a process has found to do: jobs that it has claimed, and the id of one that has to run isolated."""
+
+    jobs: Sequence[Job] = ()
+    isolated: str | None = None
 
 
 class Claimer:
@@ -79,7 +86,7 @@ class Claimer:
         await self._writer.run(partial(due.give_back, job_id=job_id), lock_order.job(job_id))
 
     async def any_due(self, backend: str) -> bool:
-        """True if `claim_due` or `next_isolated` may find a job. Raises Unavailable."""
+        """True if `claim_due` may find a job. Raises Unavailable."""
         grace_us = round(self._timings.local_claim_grace_s * 1_000_000)
         runner = self._lease.id
 
@@ -89,9 +96,15 @@ class Claimer:
 
         return await self._writer.database.read(ask)
 
-    async def claim_due(self, backend: str, limit: int, *, exclude: Collection[str]) -> list[Job]:
-        """Claim up to `limit` queued jobs of the backend, without those in `exclude`. Raises Unavailable."""
+    async def claim_due(
+        self, backend: str, limit: int, *, exclude: Collection[str], isolated: Callable[[str], bool] | None
+    ) -> Due:
+        """Claim up to `limit` queued jobs of the backend, without those in `exclude`. Raises Unavailable.
+
+        One that has to run isolated, and that `isolated` accepts, is the first of them.
+        """
         found: list[Job] = []
+        apart: str | None = None
         again = True
         while again and len(found) < limit:
             # Most installations have no limits: nearly every claim is spared the question.
@@ -102,9 +115,11 @@ class Claimer:
                 limit=limit - len(found),
                 exclude=exclude,
                 check_limits=check_limits,
+                isolated=isolated,
             )
+            isolated = None
             try:
-                more, again, any_limits = await self._writer.run(claim, LAST)
+                (more, first), again, any_limits = await self._writer.run(claim, LAST)
             except StorageError:
                 if not found:
                     raise
@@ -114,12 +129,26 @@ class Claimer:
                 self._check_limits_at = time.monotonic() + self._timings.blocked_check_s
             self._control.claimed(more)
             found += more
-        return found
+            if first is not None:
+                apart, limit = first, limit - 1
+        return Due(found, apart)
 
     def _claim_due(
-        self, tx: Tx, *, backend: str, limit: int, exclude: Collection[str], check_limits: bool
-    ) -> tuple[list[Job], bool, bool]:
+        self,
+        tx: Tx,
+        *,
+        backend: str,
+        limit: int,
+        exclude: Collection[str],
+        check_limits: bool,
+        isolated: Callable[[str], bool] | None,
+    ) -> tuple[Due, bool, bool]:
         """Claim jobs, and return them, whether there may be more, and whether any handler has limits."""
+        # Ahead of all others: a lasting backlog would leave it no slot.
+        apart = claims.next_isolated(tx, backend=backend) if isolated is not None else None
+        if apart is not None and isolated is not None and not isolated(apart):
+            apart = None
+        limit -= apart is not None
         line: dict[str, Any] = {
             "runner": self._lease.id,
             "worker": self._lease.name,
@@ -127,12 +156,12 @@ class Claimer:
             "exclude": exclude,
             "grace_us": round(self._timings.local_claim_grace_s * 1_000_000),
         }
-        found = claims.claim_due(tx, limit=limit, **line)
+        found = claims.claim_due(tx, limit=limit, **line) if limit else []
         any_limits = check_limits and concurrency.any_limits(tx)
         if not any_limits or len(found) == limit:
-            return found, False, any_limits
+            return Due(found, apart), False, any_limits
         more, changed = claims.claim_limited(tx, limit=limit - len(found), **line)
-        return [*found, *more], changed, any_limits
+        return Due([*found, *more], apart), changed, any_limits
 
     async def next_isolated(self, backend: str) -> str | None:
         """Return the id of a job of the backend that has to run isolated. Raises Unavailable."""

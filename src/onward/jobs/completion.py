@@ -82,7 +82,8 @@ class Completion:
                 lambda tx: _finish_step(tx, running, steps, result, lines),
                 grouped=Grouped(_finish_each, (running, steps, result, lines)),
             )
-            self._lines.written(running, lines)
+            if lines is not NO_LINES:
+                self._lines.written(running, lines)
             if status is S.CANCELLING:
                 running.interrupt(StopReason.CANCEL)
             return after
@@ -321,7 +322,8 @@ def _finish_each(
         tx, [recording.Finished(running.job, steps, result, running.latest) for running, steps, result, _ in parts]
     )
     for running, _, _, lines in parts:
-        lines.append(tx, running.job)
+        if lines.pieces:
+            lines.append(tx, running.job)
     return found
 
 
@@ -331,7 +333,8 @@ def _record_each(tx: Tx, parts: Sequence[tuple[Running, Outcome, tuple[Step, ...
         tx, [recording.Succeeded(running.job, outcome, steps, running.latest) for running, outcome, steps, _ in parts]
     )
     for running, _, _, lines in parts:
-        lines.append(tx, running.job)
+        if lines.pieces:
+            lines.append(tx, running.job)
     return found
 
 

@@ -17,7 +17,7 @@ from onward import telemetry
 from onward.handlers.base import Handler, Tools
 from onward.jobs.batch_keeper import BatchKeeper
 from onward.jobs.batch_stage import BatchStage
-from onward.jobs.claimer import Claimer
+from onward.jobs.claimer import Claimer, Due
 from onward.jobs.completion import Completion
 from onward.jobs.control import Control
 from onward.jobs.dispatched import JobEnqueuer
@@ -129,14 +129,21 @@ class Runner:
         """Have a job delivered again, since it is not for this process. Raises Unavailable."""
         await self._claimer.give_back(job_id)
 
-    async def claim_due(self, backend: str, limit: int, *, exclude: Collection[str] = ()) -> list[Job]:
-        """Claim queued jobs of the backend, without those in `exclude`; each has to be passed to `execute`."""
+    async def claim_due(
+        self, backend: str, limit: int, *, exclude: Collection[str] = (), isolated: Callable[[str], bool] | None = None
+    ) -> Due:
+        """Claim queued jobs of the backend, without those in `exclude`; each has to be passed to `execute`.
+
+        With them comes one that `run` would run in a process of its own, if `isolated` accepts its id.
+        """
         if self._control.draining:
-            return []
-        return await self._claimer.claim_due(backend, limit, exclude=exclude)
+            return Due()
+        if self._isolate is None or self._isolate.paused:
+            isolated = None
+        return await self._claimer.claim_due(backend, limit, exclude=exclude, isolated=isolated)
 
     async def any_due(self, backend: str) -> bool:
-        """True if `claim_due` or `next_isolated` may find a job of the backend. Raises Unavailable."""
+        """True if `claim_due` may find a job of the backend. Raises Unavailable."""
         return await self._claimer.any_due(backend)
 
     @property
@@ -145,9 +152,7 @@ class Runner:
         return self._claimer.any_limits
 
     async def next_isolated(self, backend: str) -> str | None:
-        """Return the id of a job of the backend that `run` would run in a process of its own now."""
-        if self._isolate is not None and self._isolate.paused:
-            return None
+        """Return the id of a job of the backend that has to run isolated, for a process of such jobs."""
         return await self._claimer.next_isolated(backend)
 
     async def execute(self, job: Job, *, wait_for_commit: bool = True) -> None:

@@ -68,15 +68,17 @@ class BackendRunner:
                 self._changed = False  # only now: a read that fails is made again
                 return calls
         self._found_nothing = self._changed = False
-        job_id = await self._runner.next_isolated(self._backend)  # first, or a lasting backlog leaves it no slot
-        if job_id is not None and job_id not in self._isolated and len(self._isolated) < MAX_CHILDREN:
-            self._isolated.add(job_id)
-            calls.append(partial(self._run_isolated, job_id))
-        if limit > len(calls):
-            claimed = await self._runner.claim_due(self._backend, limit - len(calls), exclude=exclude)
-            calls += [partial(self._runner.execute, job) for job in claimed]
-            self._found_nothing = not calls and not exclude
+        due = await self._runner.claim_due(self._backend, limit, exclude=exclude, isolated=self._can_isolate)
+        if due.isolated is not None:
+            self._isolated.add(due.isolated)
+            calls.append(partial(self._run_isolated, due.isolated))
+        calls += [partial(self._runner.execute, job) for job in due.jobs]
+        self._found_nothing = not calls and not exclude
         return calls
+
+    def _can_isolate(self, job_id: str) -> bool:
+        """Return whether a job can be sent to a process of its own. From the writer's thread."""
+        return job_id not in self._isolated and len(self._isolated) < MAX_CHILDREN
 
     async def _run_isolated(self, job_id: str) -> None:
         try:

@@ -173,7 +173,7 @@ async def test_a_claim_whose_commit_s_answer_was_lost_is_handed_back(
         assert now(writer, job).status is S.RUNNING
         monkeypatch.setattr(writer, "run", run)
         await until(lambda: now(writer, job).status is S.QUEUED)
-        (taken,) = await made.claim_due("here", 1)
+        (taken,), _ = await made.claim_due("here", 1)
         await asyncio.sleep(0.5)
         assert now(writer, taken).status is S.RUNNING
 
