@@ -20,7 +20,7 @@ from onward.storage.writer import Grouped, Writer
 
 
 class Due(NamedTuple):
-    """What a process has found to do: jobs that it has claimed, and the id of one that has to run isolated."""
+    """Work that a process has found: jobs that it has claimed, and the id of one that has to run isolated."""
 
     jobs: Sequence[Job] = ()
     isolated: str | None = None
