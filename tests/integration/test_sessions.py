@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,8 +17,8 @@ import asyncpg
 import psycopg
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from onward import Conflict, KeyReused, Onward, Tx, UnusableSession
 from onward.backends.base import Role
@@ -57,22 +58,36 @@ def of(session: Any, execute: Callable[[str], Any] | None = None) -> Caller:
 
 
 async def sqlalchemy_caller(url: sa.URL, kind: str, stack: AsyncExitStack) -> Caller:
-    if kind.startswith("Async"):
+    session: Any
+    if kind.lower().startswith("async"):
         engine = create_async_engine(url)
         stack.push_async_callback(engine.dispose)
-        session: Any = AsyncSession(engine) if kind == "AsyncSession" else await engine.connect()
+        if kind == "AsyncConnection":
+            session = await engine.connect()
+        elif kind == "AsyncSession":
+            session = AsyncSession(engine)
+        else:
+            session = async_scoped_session(async_sessionmaker(engine), asyncio.current_task)
         stack.push_async_callback(session.close)
         return Caller(session, lambda sql: session.execute(sa.text(sql)), session.commit, session.rollback)
     plain = sa.create_engine(url)
     stack.callback(plain.dispose)
-    session = Session(plain) if kind == "Session" else plain.connect()
+    if kind == "Connection":
+        session = plain.connect()
+    else:
+        session = Session(plain) if kind == "Session" else scoped_session(sessionmaker(plain))
     stack.callback(session.close)
     return of(session, lambda sql: session.execute(sa.text(sql)))
 
 
-async def asyncpg_caller(url: str, stack: AsyncExitStack) -> Caller:
-    connection = await asyncpg.connect(url)
-    stack.push_async_callback(connection.close)
+async def asyncpg_caller(url: str, kind: str, stack: AsyncExitStack) -> Caller:
+    connection: Any
+    if kind == "pool":
+        pool = await stack.enter_async_context(asyncpg.create_pool(url, min_size=1))
+        connection = await stack.enter_async_context(pool.acquire())
+    else:
+        connection = await asyncpg.connect(url)
+        stack.push_async_callback(connection.close)
     transaction = connection.transaction()
     await transaction.start()
     return Caller(connection, connection.execute, transaction.commit, transaction.rollback)
@@ -91,8 +106,8 @@ async def calling(kind: str, url: str) -> AsyncIterator[Caller]:
         elif kind == "psycopg async":
             connection = await stack.enter_async_context(await psycopg.AsyncConnection.connect(url))
             yield Caller(connection, connection.execute, connection.commit, connection.rollback)
-        elif kind == "asyncpg":
-            yield await asyncpg_caller(url, stack)
+        elif library == "asyncpg":
+            yield await asyncpg_caller(url, name, stack)
         elif kind == "sqlite3":
             file = sqlite3.connect(sa.make_url(url).database or "")
             stack.callback(file.close)
@@ -104,24 +119,47 @@ async def calling(kind: str, url: str) -> AsyncIterator[Caller]:
             yield Caller(other, other.execute, other.commit, other.rollback)
 
 
+@asynccontextmanager
+async def rolled_back(caller: Caller) -> AsyncIterator[None]:
+    """A savepoint, by SQLAlchemy's own method where there is one, that is rolled back."""
+    if hasattr(caller.session, "begin_nested"):
+        nested = await settled(caller.session.begin_nested())
+        yield
+        await settled(nested.rollback())
+    else:
+        await caller.execute("SAVEPOINT nested")
+        yield
+        await caller.execute("ROLLBACK TO SAVEPOINT nested")
+
+
+async def settled(result: Any) -> Any:
+    """Return the result of a method that blocks or is awaited."""
+    return await result if inspect.isawaitable(result) else result
+
+
 KINDS = {
     "sqlite": [
         "sqlite+pysqlite Session",
         "sqlite+pysqlite Connection",
+        "sqlite+pysqlite scoped_session",
         "sqlite+aiosqlite AsyncSession",
         "sqlite+aiosqlite AsyncConnection",
+        "sqlite+aiosqlite async_scoped_session",
         "sqlite3",
         "aiosqlite",
     ],
     "postgresql": [
         "postgresql+psycopg Session",
         "postgresql+psycopg Connection",
+        "postgresql+psycopg scoped_session",
         "postgresql+psycopg AsyncSession",
         "postgresql+asyncpg AsyncSession",
         "postgresql+asyncpg AsyncConnection",
+        "postgresql+asyncpg async_scoped_session",
         "psycopg",
         "psycopg async",
         "asyncpg",
+        "asyncpg pool",
     ],
 }
 FIXTURES = {"sqlite": "sqlite_ledger", "postgresql": "postgres_ledger"}
@@ -247,17 +285,15 @@ async def test_a_refused_session_of_another_database_keeps_its_transaction(
         connection.execute("DROP TABLE orders")
 
 
-@ON_POSTGRESQL
+@pytest.mark.parametrize(("kind", "ledger_url"), ALL, indirect=["ledger_url"])
 async def test_a_job_of_a_savepoint_that_was_rolled_back_is_not_there(
-    onward: Onward, ledger_url: str, database: Database
+    kind: str, onward: Onward, ledger_url: str, database: Database
 ) -> None:
     given = workload.noted.job(folder="x")
-    async with calling("postgresql+asyncpg AsyncSession", ledger_url) as caller:
+    async with calling(kind, ledger_url) as caller:
         await onward.enqueue(given, owner="ada", session=caller.session)
-        with suppress(ZeroDivisionError):
-            async with caller.session.begin_nested():
-                await onward.enqueue(given, owner="ada", session=caller.session)
-                raise ZeroDivisionError
+        async with rolled_back(caller):
+            await onward.enqueue(given, owner="ada", session=caller.session)
         await caller.commit()
     assert await queued(database, "ada") == (1, 1)
 

@@ -230,7 +230,8 @@ def _of_session(session: Any, dialect: str, on: Callable[[_Cursor], T]) -> T:
 # By library and class: the transaction function's result on a session of that kind, or an awaitable of it.
 _KINDS: Mapping[str, Callable[[Any, str, Callable[[_Cursor], Any]], Any]] = {
     "sqlalchemy.AsyncSession": lambda found, dialect, on: found.run_sync(_of_session, dialect, on),
-    "sqlalchemy.async_scoped_session": lambda found, dialect, on: found.run_sync(_of_session, dialect, on),
+    # It passes most methods on to its session, but not this one.
+    "sqlalchemy.async_scoped_session": lambda found, dialect, on: found().run_sync(_of_session, dialect, on),
     "sqlalchemy.AsyncConnection": lambda found, dialect, on: found.run_sync(lambda one: on(_SQLAlchemy(one, dialect))),
     "sqlalchemy.Session": _of_session,
     "sqlalchemy.scoped_session": _of_session,
