@@ -1,8 +1,8 @@
 """The output of a job in the ledger: chunks, numbered from 0 over all its attempts and runs.
 
 They are written under the job's claim, one after another. So whoever has read an offset has seen all before it, and a
-later read begins where an earlier one ended. The newest are kept, up to a number and a size; a gap in the offsets says
-that older ones were dropped.
+later read begins where an earlier one ended. The newest are kept, a number and a size of them, and up to a third more;
+a gap in the offsets says that older ones were dropped.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from onward.storage.tables import jobs
 from onward.storage.tables import output as table
 from onward.storage.transaction import Tx
 
-MAX_CHUNKS, MAX_BYTES = 10_000, 4_000_000  # that are kept of a job
-LEFT = 0.75  # of both, once one is passed: the ledger looks for old chunks once in a while, and not at each write
+MAX_CHUNKS, MAX_BYTES = 10_000, 4_000_000  # the newest of a job that are kept
+SPARE = 4 / 3  # of both, until older ones are deleted: once in a while, and not at each write
 PAGE_CHUNKS, PAGE_BYTES = 100, 250_000  # that are read at once; the last chunk of a page may pass its size
 COUNTED_AT_ONCE = 2_000  # chunks that are deleted in one commit, unless a single job has more
 
@@ -111,7 +111,7 @@ def append(tx: Tx, job: Job, chunks: Sequence[Emitted], before: Kept) -> Kept:
         values = {"job": job.id, "offset": offset, "attempt": job.attempt, "step": step, "size": size, "data": data}
         tx.insert(_insert, values)
     after = Kept(chunks[-1].offset + 1, before.chunks + len(chunks), before.bytes + sum(chunk.size for chunk in chunks))
-    return _trimmed(tx, job.id) if after.chunks > MAX_CHUNKS or after.bytes > MAX_BYTES else after
+    return _trimmed(tx, job.id) if after.chunks > MAX_CHUNKS * SPARE or after.bytes > MAX_BYTES * SPARE else after
 
 
 def append_under_claim(tx: Tx, job: Job, chunks: Sequence[Emitted], before: Kept) -> Kept | None:
@@ -123,7 +123,7 @@ def append_under_claim(tx: Tx, job: Job, chunks: Sequence[Emitted], before: Kept
 
 def _trimmed(tx: Tx, job_id: str) -> Kept:
     """Delete the oldest chunks of a job that has too many; return what is left."""
-    first = tx.scalar(_first_left, job_=job_id, bytes_=int(MAX_BYTES * LEFT), chunks_=int(MAX_CHUNKS * LEFT))
+    first = tx.scalar(_first_left, job_=job_id, bytes_=MAX_BYTES, chunks_=MAX_CHUNKS)
     tx.execute(_drop, job_=job_id, before_=first)
     return kept(tx, job_id)
 
