@@ -256,7 +256,8 @@ class Onward:
     async def retry_batch(self, batch_id: str) -> None:
         """Run the failed and cancelled children of a finished batch again, and then the job that follows.
 
-        Raises NotFound; BatchConflict if it is not over, nothing has failed, or `then` has succeeded; Unavailable.
+        A batch that was stopped or cancelled goes on so also where no child is failed any more. Raises NotFound;
+        BatchConflict if it is not over, there is nothing to retry, or `then` has succeeded; Unavailable.
         """
         await self._open().batches.retry(batch_id)
 

@@ -333,23 +333,35 @@ def cancel(tx: Tx, batch_id: str, *, reason: str | None, visible: Visible) -> Ba
 def retry(tx: Tx, batch_id: str, *, visible: Visible) -> Batch:
     """Make a finished batch RETRYING; its failed children are queued again afterwards.
 
-    Raises NotFound, and BatchConflict unless something in it has failed and `then` has not succeeded.
+    One that was stopped or cancelled goes on to `then`, also where nothing in it is failed any more. Raises NotFound,
+    and BatchConflict if there is nothing to do, or `then` has succeeded.
     """
     batch = _locked(tx, batch_id, visible)
+    reason = why_not_retried(tx, batch)
+    if reason is not None:
+        raise BatchConflict(reason, batch)
+    return _moved(tx, batch, B.RETRYING, next_job=_then(batch))
+
+
+def why_not_retried(tx: Tx, batch: Batch) -> str | None:
+    """Return why the batch cannot be retried; None if it can."""
     if not batch.done:
-        raise BatchConflict("the batch is not over; only one that is can be retried", batch)
-    kept, job = None, None if batch.next_job is None else ledger.get(tx, batch.next_job)
+        return "the batch is not over; only one that is can be retried"
     if _is_followed(tx, batch):  # it reads the results of the batch
-        raise BatchConflict("the job that follows the batch is not over: wait for it, or cancel it", batch)
-    if batch.state is B.DONE and batch.next_job is not None:
+        return "the job that follows the batch is not over: wait for it, or cancel it"
+    if (then := _then(batch)) is not None:
+        job = ledger.get(tx, then)
         if job is None:
-            raise BatchConflict("the job that follows the batch has been deleted; retry single jobs", batch)
-        if job.status not in RETRYABLE:
-            raise BatchConflict(f"the job that follows the batch is {job.status}; retry single jobs", batch)
-        kept = job.id
-    elif not _has_failed(tx, batch):
-        raise BatchConflict("nothing in the batch has failed: there is nothing to retry", batch)
-    return _moved(tx, batch, B.RETRYING, next_job=kept)
+            return "the job that follows the batch has been deleted; retry single jobs"
+        return None if job.status in RETRYABLE else f"the job that follows the batch is {job.status}; retry single jobs"
+    if batch.state is B.DONE and not _has_failed(tx, batch):
+        return "nothing in the batch has failed: there is nothing to retry"
+    return None
+
+
+def _then(batch: Batch) -> str | None:
+    """Return the `then` of a finished batch that has followed, maybe before it was retried; None if none has."""
+    return None if batch.state is B.STOPPED else batch.next_job
 
 
 def _is_followed(tx: Tx, batch: Batch) -> bool:
@@ -418,8 +430,8 @@ def retry_children(tx: Tx, limit: int, *, batch_id: str, status: JobStatus, afte
 def retry_nested(tx: Tx, batch_id: str) -> None:
     """Retry a stopped or cancelled batch with the one that holds it, unless the job that follows it reads it still."""
     batch = _decode(tx.one(_lock, id_=batch_id))
-    if batch is not None and batch.state in RETRIED and not _is_followed(tx, batch):
-        _moved(tx, batch, B.RETRYING, next_job=None)
+    if batch is not None and batch.state in RETRIED and why_not_retried(tx, batch) is None:
+        _moved(tx, batch, B.RETRYING, next_job=_then(batch))
 
 
 def nested_to_retry(tx: Tx, batch: Batch) -> list[str]:

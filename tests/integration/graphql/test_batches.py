@@ -120,6 +120,39 @@ async def test_a_batch_is_cancelled_and_retried(api: Api) -> None:
     assert unknown["errors"][0]["code"] == "NOT_FOUND"
 
 
+async def test_a_cancelled_batch_is_retried_though_its_children_have_succeeded_since(api: Api) -> None:
+    """Each was retried as a single job."""
+    batch_id = await accept_batch(api, batch([ITEM] * 2, then=ITEM))
+    query = "query($id: ID!) { node(id: $id) { ... on Batch { done canRetryBatch then { status } } } }"
+    change = "mutation($id: ID!) { %s(input: {id: $id}) { batch { canRetryBatch } errors { message } } }"
+
+    async def found() -> Any:
+        return (await ask(api, ADA, query, id=batch_id))["data"]["node"]
+
+    async def over() -> bool:
+        return bool((await found())["done"])
+
+    assert await found() == {"done": False, "canRetryBatch": False, "then": None}
+    await ask(api, ADA, change % "cancelBatch", id=batch_id)
+    await until(over)
+    children = sa.select(jobs.c.id).where(jobs.c.batch == batch_id)
+    unfinished = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.finished_at.is_(None))
+    retry_one = "mutation($id: ID!) { retryJob(input: {id: $id}) { errors { message } } }"
+    for job_id in await runtime(api).database.read(lambda tx: tx.scalars(children)):
+        assert (await ask(api, ADA, retry_one, id=job_id))["data"]["retryJob"]["errors"] == []
+
+    async def none_runs() -> bool:
+        return not await runtime(api).database.read(lambda tx: tx.scalar(unfinished))
+
+    await until(none_runs)
+    assert await found() == {"done": True, "canRetryBatch": True, "then": None}
+    retried = (await ask(api, ADA, change % "retryBatch", id=batch_id))["data"]["retryBatch"]
+    assert retried == {"batch": {"canRetryBatch": False}, "errors": []}
+    await until(over)
+    await until(none_runs)
+    assert await found() == {"done": True, "canRetryBatch": False, "then": {"status": "SUCCEEDED"}}
+
+
 async def test_admins_see_the_newest_batches(api: Api) -> None:
     """Page after page, without those in another batch."""
     dispatcher = await accept(api)

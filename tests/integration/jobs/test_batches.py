@@ -347,6 +347,72 @@ async def test_only_a_batch_with_something_to_retry_is_retried(writer: Writer) -
         await writer.run(partial(batches.cancel, batch_id=alone.id, reason=None, visible=EVERYTHING))
 
 
+async def retried_alone(writer: Writer, batch_: Batch) -> None:
+    """Retry each failed child as a single job, and have it succeed."""
+    failed = sa.select(jobs.c.id).where(jobs.c.batch == batch_.id, jobs.c.status == "FAILED")
+    for job_id in await writer.database.read(lambda tx: tx.scalars(failed)):
+        retry = partial(commands.retry, job_id=job_id, from_start=False, visible=EVERYTHING, route=route)
+        await writer.run(retry)
+    await end(writer, batch_)
+
+
+@pytest.mark.parametrize("state", [BatchState.STOPPED, BatchState.CANCELLED])
+async def test_a_batch_that_did_not_go_on_can_also_when_nothing_in_it_is_failed_any_more(
+    ledger_url: str, state: BatchState
+) -> None:
+    """A batch does not go on by itself; of several who retry it at once one has it go on, and `then` follows once."""
+    with writing(ledger_url) as one, writing(ledger_url) as two:
+        batch_ = await accepted(one, batch(children(2), then=THEN, stop=True))
+        if state is BatchState.STOPPED:
+            await end(one, batch_, S.FAILED)
+            assert await advance(one, batch_.id) == []
+            await retried_alone(one, batch_)
+        else:
+            await one.run(partial(batches.cancel, batch_id=batch_.id, reason=None, visible=EVERYTHING))
+            await end(one, batch_)
+        assert await advance(one, batch_.id) == []
+        assert (await there(one, batch_.id)).state is state
+
+        retries = [writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING)) for writer in (one, two)]
+        found = await asyncio.gather(*retries, return_exceptions=True)
+        assert sorted(type(outcome).__name__ for outcome in found) == ["Batch", "BatchConflict"]
+        await one.run(partial(batches.reopen, batch_id=batch_.id))
+        followers = await asyncio.gather(*(advance(writer, batch_.id) for writer in (one, two)))
+        assert [job.handler for some in followers for job in some] == ["conformance.then"]
+        assert (await there(one, batch_.id)).state is BatchState.DONE
+
+
+async def test_a_stopped_batch_is_retried_while_its_child_that_was_retried_alone_runs(writer: Writer) -> None:
+    batch_ = await accepted(writer, batch(children(1), then=THEN, stop=True))
+    await end(writer, batch_, S.FAILED)
+    await advance(writer, batch_.id)
+    (child,) = await writer.database.read(lambda tx: tx.scalars(sa.select(jobs.c.id)))
+    await writer.run(partial(commands.retry, job_id=child, from_start=False, visible=EVERYTHING, route=route))
+    await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
+    await writer.run(partial(batches.reopen, batch_id=batch_.id))
+    assert await advance(writer, batch_.id) == []
+    await end(writer, batch_)
+    assert len(await advance(writer, batch_.id)) == 1
+
+
+async def test_what_followed_before_a_batch_was_cancelled_is_not_run_a_second_time(writer: Writer) -> None:
+    """`then` failed, the batch is retried, `then` is retried by hand beside it and succeeds, the batch is cancelled."""
+    batch_ = await accepted(writer, batch(children(1), then=THEN))
+    await end(writer, batch_, S.FAILED)
+    (follower,) = await advance(writer, batch_.id)
+    retry = partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING)
+    await writer.run(lambda tx: commands.cancel(tx, follower.id, reason=None, visible=EVERYTHING))
+    await writer.run(retry)
+    await writer.run(lambda tx: commands.retry(tx, follower.id, from_start=False, visible=EVERYTHING, route=route))
+    succeed = sa.update(jobs).where(jobs.c.id == follower.id).values(status="SUCCEEDED", finished_at=jobs.c.created_at)
+    await writer.run(lambda tx: tx.execute(succeed))
+    await writer.run(partial(batches.cancel, batch_id=batch_.id, reason=None, visible=EVERYTHING))
+    assert await advance(writer, batch_.id) == []
+    assert (await there(writer, batch_.id)).state is BatchState.CANCELLED
+    with pytest.raises(BatchConflict, match="the job that follows the batch is SUCCEEDED"):
+        await writer.run(retry)
+
+
 async def test_a_job_that_follows_and_is_retried_by_hand_meanwhile_is_not_doubled(writer: Writer) -> None:
     batch_ = await accepted(writer, batch(children(2), then=THEN))
     await end(writer, batch_)

@@ -179,6 +179,32 @@ async def test_a_batch_is_retried_as_a_whole(watched: Watched, served: str, tmp_
     await expect(page.locator(".facts")).to_contain_text("work.total Succeeded")
 
 
+async def test_a_stopped_batch_whose_children_have_succeeded_since_goes_on(
+    watched: Watched, served: str, tmp_path: Path
+) -> None:
+    """The failed child is retried alone, and what follows is not: the button that has the batch go on stays."""
+    gate = tmp_path / "gate"
+    ask(served, ALL, input={"codes": ["", "ALONE"], "openWhen": str(gate), "stop": True})
+    wait_for(served, status=["FAILED"], errorCode=["ALONE"], number=1)
+    page = await opened(watched, served, "#/batches")
+    await page.get_by_role("row").nth(1).get_by_role("link").first.click()
+    then = page.locator(".facts dd").nth(1).get_by_role("link")
+    of_failure = str(await then.get_attribute("href"))
+    gate.touch()
+    await page.get_by_role("button", name="Retry failed children…").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Retry 1 job").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    await expect(page.get_by_role("link", name="Succeeded 2")).to_be_visible()
+    await expect(then).to_have_attribute("href", of_failure)
+    await page.get_by_role("button", name="Retry the batch…").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("No child of it is failed or cancelled any more: it goes on to what follows.")
+    await dialog.get_by_role("button", name="Retry it").click()
+    await expect(then).not_to_have_attribute("href", of_failure)
+    await expect(page.locator(".facts")).to_contain_text("work.total Succeeded")
+    await expect(page.get_by_role("button", name="Retry the batch…")).to_have_count(0)
+
+
 async def test_a_form_has_a_control_for_each_type(watched: Watched, served: str, console_packages: Path) -> None:
     """Errors of the answer are said at their fields, and the job is followed to its end."""
     page = await opened(watched, served, "#/send")

@@ -33,7 +33,12 @@ def test_a_page_inside_a_page_is_seen_in_any_form(inner: str) -> None:
 
 @pytest.mark.parametrize(
     "inner",
-    ["children(first: 0) { nodes { id } }", "children { pageInfo { hasNextPage } }", "batch { counts { count } }"],
+    [
+        "children(first: 0) { nodes { id } }",
+        "children { pageInfo { hasNextPage } }",
+        "batch { counts { count } }",
+        "batch { canRetryBatch }",
+    ],
 )
 def test_each_read_inside_a_page_counts_even_if_nothing_is_there(inner: str) -> None:
     assert estimate(f"{{ jobs(first: 100) {{ nodes {{ {inner} }} }} }}") > 100 * READ

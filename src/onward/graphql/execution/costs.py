@@ -20,7 +20,7 @@ MAX_PAGE = 1_000  # a longer one is refused, or read in slices
 LOG = "logLines"  # a page without the fields of one
 LENGTHS = ("first", "last")
 ITEMS = frozenset({"nodes", "edges", "pageInfo"})
-COUNTED = "counts"  # of a batch: each is a read of its own, as a page inside a page is
+COUNTED = frozenset({"counts", "canRetryBatch"})  # of a batch: each is a read of its own, as a page inside a page is
 READ = 200  # values for each of them: that of an empty page is not free
 
 
@@ -60,7 +60,7 @@ def cost(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitio
             fields += 1
             names.add(selection.name.value)
             own.add(selection.name.value)
-            counted += selection.name.value == COUNTED
+            counted += selection.name.value in COUNTED
             if selection.selection_set is None:
                 continue
             inner = cost(selection.selection_set, fragments)

@@ -55,7 +55,8 @@ class Mutation:
     )
     retry_batch: RetryBatchPayload | None = strawberry.mutation(
         resolver=retry_batch,
-        description="Run what has failed in a finished batch again, and then the job that follows it.",
+        description="Run what has failed in a finished batch again, and then the job that follows it. A batch that was"
+        " stopped or cancelled goes on so also where nothing in it is failed any more.",
     )
     pause_handler: PauseHandlerPayload | None = strawberry.mutation(
         resolver=pause_handler,

@@ -44,6 +44,20 @@ async def counts(info: Info, root: strawberry.Parent[batches.Batch]) -> list[Sta
     return [StatusCount(status=status, count=found[status]) for status in JobStatus]
 
 
+def retries_by_batch(context: Context) -> DataLoader[batches.Batch, bool]:
+    """Return a loader of whether batches can be retried, likewise."""
+    return DataLoader(partial(_can_retry, context), max_batch_size=COUNTED_AT_ONCE)
+
+
+async def _can_retry(context: Context, wanted: list[batches.Batch]) -> list[bool]:
+    return await read_in(context, lambda tx: [batches.why_not_retried(tx, batch) is None for batch in wanted])
+
+
+@query
+async def can_retry(info: Info, root: strawberry.Parent[batches.Batch]) -> bool:
+    return root.done and await info.context.once(retries_by_batch).load(root)
+
+
 @query
 async def then(info: Info, root: strawberry.Parent[batches.Batch]) -> model.Job | None:
     return None if root.next_job is None else await info.context.once(jobs_by_id).load(root.next_job)
@@ -73,6 +87,11 @@ class Batch(Node):
         resolver=then,
         graphql_type=Job | None,
         description="The job that has followed; where a child has stopped the batch, that of its failure.",
+    )
+    can_retry_batch: bool = strawberry.field(
+        resolver=can_retry,
+        description="True if `retryBatch` has something to do: the batch is over, `then` has not succeeded, and"
+        " something in it has failed, or it was stopped or cancelled.",
     )
     created_at: datetime
     finished_at: datetime | None

@@ -41,9 +41,9 @@ export type BatchesVariables = Exact<{
 }>;
 
 
-export type Batches = { batches: Array<{ id: string, done: boolean, total: number, createdAt: string, finishedAt: string | null, counts: Array<{ status: JobStatus, count: number }>, job: { id: string, handler: string } | null, then: { id: string, handler: string, status: JobStatus } | null }> };
+export type Batches = { batches: Array<{ id: string, done: boolean, total: number, canRetryBatch: boolean, createdAt: string, finishedAt: string | null, counts: Array<{ status: JobStatus, count: number }>, job: { id: string, handler: string } | null, then: { id: string, handler: string, status: JobStatus } | null }> };
 
-export type Batch = { id: string, done: boolean, total: number, createdAt: string, finishedAt: string | null, counts: Array<{ status: JobStatus, count: number }>, job: { id: string, handler: string } | null, then: { id: string, handler: string, status: JobStatus } | null };
+export type Batch = { id: string, done: boolean, total: number, canRetryBatch: boolean, createdAt: string, finishedAt: string | null, counts: Array<{ status: JobStatus, count: number }>, job: { id: string, handler: string } | null, then: { id: string, handler: string, status: JobStatus } | null };
 
 export type OneBatchVariables = Exact<{
   id: string;
@@ -51,7 +51,7 @@ export type OneBatchVariables = Exact<{
 
 
 export type OneBatch = { node:
-    | { id: string, done: boolean, total: number, createdAt: string, finishedAt: string | null, counts: Array<{ status: JobStatus, count: number }>, job: { id: string, handler: string } | null, then: { id: string, handler: string, status: JobStatus } | null }
+    | { id: string, done: boolean, total: number, canRetryBatch: boolean, createdAt: string, finishedAt: string | null, counts: Array<{ status: JobStatus, count: number }>, job: { id: string, handler: string } | null, then: { id: string, handler: string, status: JobStatus } | null }
     | Record<PropertyKey, never>
    | null };
 
@@ -60,7 +60,7 @@ export type BatchUpdatedVariables = Exact<{
 }>;
 
 
-export type BatchUpdated = { batchUpdated: { id: string, done: boolean, total: number, createdAt: string, finishedAt: string | null, counts: Array<{ status: JobStatus, count: number }>, job: { id: string, handler: string } | null, then: { id: string, handler: string, status: JobStatus } | null } };
+export type BatchUpdated = { batchUpdated: { id: string, done: boolean, total: number, canRetryBatch: boolean, createdAt: string, finishedAt: string | null, counts: Array<{ status: JobStatus, count: number }>, job: { id: string, handler: string } | null, then: { id: string, handler: string, status: JobStatus } | null } };
 
 export type BatchChildrenVariables = Exact<{
   batch: string;
@@ -79,25 +79,25 @@ export type RetryBatchVariables = Exact<{
 }>;
 
 
-export type RetryBatch = { retryBatch: { batch: { id: string, done: boolean, total: number, createdAt: string, finishedAt: string | null, counts: Array<{ status: JobStatus, count: number }>, job: { id: string, handler: string } | null, then: { id: string, handler: string, status: JobStatus } | null } | null, errors: Array<{ code: UserErrorCode, message: string, path: Array<string> | null }> } | null };
+export type RetryBatch = { retryBatch: { batch: { id: string, done: boolean, total: number, canRetryBatch: boolean, createdAt: string, finishedAt: string | null, counts: Array<{ status: JobStatus, count: number }>, job: { id: string, handler: string } | null, then: { id: string, handler: string, status: JobStatus } | null } | null, errors: Array<{ code: UserErrorCode, message: string, path: Array<string> | null }> } | null };
 
 export type CancelBatchVariables = Exact<{
   input: CancelBatchInput;
 }>;
 
 
-export type CancelBatch = { cancelBatch: { batch: { id: string, done: boolean, total: number, createdAt: string, finishedAt: string | null, counts: Array<{ status: JobStatus, count: number }>, job: { id: string, handler: string } | null, then: { id: string, handler: string, status: JobStatus } | null } | null, errors: Array<{ code: UserErrorCode, message: string, path: Array<string> | null }> } | null };
+export type CancelBatch = { cancelBatch: { batch: { id: string, done: boolean, total: number, canRetryBatch: boolean, createdAt: string, finishedAt: string | null, counts: Array<{ status: JobStatus, count: number }>, job: { id: string, handler: string } | null, then: { id: string, handler: string, status: JobStatus } | null } | null, errors: Array<{ code: UserErrorCode, message: string, path: Array<string> | null }> } | null };
 
 export const batches: Operation<Batches, BatchesVariables> = {
-  text: "query batches($first: Int!, $after: ID) {\n  batches(first: $first, after: $after) { ...Batch }\n}\nfragment Batch on Batch {\n  id\n  done\n  total\n  counts { status count }\n  job { id handler }\n  then { id handler status }\n  createdAt\n  finishedAt\n}",
+  text: "query batches($first: Int!, $after: ID) {\n  batches(first: $first, after: $after) { ...Batch }\n}\nfragment Batch on Batch {\n  id\n  done\n  total\n  counts { status count }\n  canRetryBatch\n  job { id handler }\n  then { id handler status }\n  createdAt\n  finishedAt\n}",
 };
 
 export const oneBatch: Operation<OneBatch, OneBatchVariables> = {
-  text: "query oneBatch($id: ID!) {\n  node(id: $id) { ...Batch }\n}\nfragment Batch on Batch {\n  id\n  done\n  total\n  counts { status count }\n  job { id handler }\n  then { id handler status }\n  createdAt\n  finishedAt\n}",
+  text: "query oneBatch($id: ID!) {\n  node(id: $id) { ...Batch }\n}\nfragment Batch on Batch {\n  id\n  done\n  total\n  counts { status count }\n  canRetryBatch\n  job { id handler }\n  then { id handler status }\n  createdAt\n  finishedAt\n}",
 };
 
 export const batchUpdated: Operation<BatchUpdated, BatchUpdatedVariables> = {
-  text: "subscription batchUpdated($id: ID!) {\n  batchUpdated(id: $id) { ...Batch }\n}\nfragment Batch on Batch {\n  id\n  done\n  total\n  counts { status count }\n  job { id handler }\n  then { id handler status }\n  createdAt\n  finishedAt\n}",
+  text: "subscription batchUpdated($id: ID!) {\n  batchUpdated(id: $id) { ...Batch }\n}\nfragment Batch on Batch {\n  id\n  done\n  total\n  counts { status count }\n  canRetryBatch\n  job { id handler }\n  then { id handler status }\n  createdAt\n  finishedAt\n}",
 };
 
 export const batchChildren: Operation<BatchChildren, BatchChildrenVariables> = {
@@ -105,9 +105,9 @@ export const batchChildren: Operation<BatchChildren, BatchChildrenVariables> = {
 };
 
 export const retryBatch: Operation<RetryBatch, RetryBatchVariables> = {
-  text: "mutation retryBatch($input: RetryBatchInput!) {\n  retryBatch(input: $input) { batch { ...Batch } errors { code message path } }\n}\nfragment Batch on Batch {\n  id\n  done\n  total\n  counts { status count }\n  job { id handler }\n  then { id handler status }\n  createdAt\n  finishedAt\n}",
+  text: "mutation retryBatch($input: RetryBatchInput!) {\n  retryBatch(input: $input) { batch { ...Batch } errors { code message path } }\n}\nfragment Batch on Batch {\n  id\n  done\n  total\n  counts { status count }\n  canRetryBatch\n  job { id handler }\n  then { id handler status }\n  createdAt\n  finishedAt\n}",
 };
 
 export const cancelBatch: Operation<CancelBatch, CancelBatchVariables> = {
-  text: "mutation cancelBatch($input: CancelBatchInput!) {\n  cancelBatch(input: $input) { batch { ...Batch } errors { code message path } }\n}\nfragment Batch on Batch {\n  id\n  done\n  total\n  counts { status count }\n  job { id handler }\n  then { id handler status }\n  createdAt\n  finishedAt\n}",
+  text: "mutation cancelBatch($input: CancelBatchInput!) {\n  cancelBatch(input: $input) { batch { ...Batch } errors { code message path } }\n}\nfragment Batch on Batch {\n  id\n  done\n  total\n  counts { status count }\n  canRetryBatch\n  job { id handler }\n  then { id handler status }\n  createdAt\n  finishedAt\n}",
 };

@@ -93,12 +93,14 @@ function One({ id, status }: { id: string; status: readonly Status[] }) {
 }
 
 function Shown({ batch, status, refresh }: { batch: Batch; status: readonly Status[]; refresh: () => void }) {
-  const { id, job, then, done, total, createdAt, finishedAt } = batch;
+  const { id, job, then, done, total, canRetryBatch, createdAt, finishedAt } = batch;
   const found = numbers(batch);
   const failed = (found.get('FAILED') ?? 0) + (found.get('CANCELLED') ?? 0);
   const retry = () => act({
     title: 'Retry the batch?', yes: 'Retry it', said: 'The batch is retried',
-    text: `What has failed or was cancelled in it runs again, ${plural(failed, 'child', 'children')}, and then what follows.`,
+    text: failed
+      ? `What has failed or was cancelled in it runs again, ${plural(failed, 'child', 'children')}, and then what follows.`
+      : 'No child of it is failed or cancelled any more: it goes on to what follows.',
   }, async () => (await ask(retryBatch, { input: { id } })).retryBatch, refresh);
   const cancel = () => act({
     title: 'Cancel the batch?', yes: 'Cancel it', said: 'The batch is cancelled',
@@ -110,7 +112,7 @@ function Shown({ batch, status, refresh }: { batch: Batch; status: readonly Stat
         <h1 tabIndex={-1}>Batch <span class="mono small">{id}</span></h1>
         <div class="actions">
           {done && failed ? <ConfirmBulk kind="retry" filter={{ batch: id }} label="Retry failed children…" what="of this batch" done={refresh} /> : null}
-          {done && (failed || then?.status === 'FAILED') ? <button type="button" onClick={retry}>Retry the batch…</button> : null}
+          {done && (failed || canRetryBatch) ? <button type="button" onClick={retry}>Retry the batch…</button> : null}
           {done ? null : <button type="button" onClick={cancel}>Cancel…</button>}
         </div>
       </div>
