@@ -5,8 +5,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from rich.table import Table
+
 from onward.cli import job_text
-from onward.cli.terminal import DONE, REFUSED, UNKNOWN, fail, ledger_of, writer_of
+from onward.cli.terminal import DONE, REFUSED, UNKNOWN, fail, ledger_of, out, writer_of
 from onward.config.settings import Settings
 from onward.jobs import batch_children, batches
 from onward.jobs.base import BatchConflict, NotFound
@@ -24,6 +26,24 @@ def show(settings: Settings, batch_id: str, *, as_json: bool) -> int:
     if found is None:
         return _unknown(batch_id)
     _print(*found, as_json=as_json)
+    return DONE
+
+
+def list_newest(settings: Settings, limit: int, *, as_json: bool) -> int:
+    """Print the newest batches that no other one holds: a table, or one JSON object on each line."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("batch", "state", "created", "children", "followed by"):
+        table.add_column(heading, no_wrap=heading != "children")
+    with ledger_of(settings) as database:
+        for batch in database.read_sync(partial(batches.newest, limit=limit)):
+            counts = database.read_sync(partial(batch_children.counts, batch=batch))
+            if as_json:
+                print(json.dumps(_as_object(batch, counts)))
+            else:
+                created = job_text.moment(batch.created_at)
+                table.add_row(batch.id, batch.state, created, _words(batch, counts), batch.next_job or "")
+    if not as_json:
+        out().print(table if table.row_count else "no batches")
     return DONE
 
 
@@ -57,21 +77,32 @@ def _look(tx: Tx, batch_id: str) -> tuple[Batch, dict[JobStatus, int]] | None:
 
 
 def _print(batch: Batch, counts: dict[JobStatus, int], *, as_json: bool) -> None:
-    found = {status.value: n for status, n in counts.items() if n}
     if as_json:
-        shown: dict[str, Any] = {
-            "id": batch.id,
-            "state": batch.state.value,
-            "done": batch.done,
-            "total": batch.total,
-            "counts": found,
-            "then": batch.next_job,
-        }
-        print(json.dumps(shown))
+        print(json.dumps(_as_object(batch, counts)))
         return
-    words = ", ".join(f"{n} {status}" for status, n in found.items()) or "no children"
     then = f"; then {batch.next_job}" if batch.next_job else ""
-    print(f"{batch.id} {batch.state}: {words}, of {batch.total}{then}")
+    print(f"{batch.id} {batch.state}: {_words(batch, counts)}{then}")
+
+
+def _as_object(batch: Batch, counts: dict[JobStatus, int]) -> dict[str, Any]:
+    """Return the batch as a JSON object, with the names that GraphQL has."""
+    return {
+        "id": batch.id,
+        "state": batch.state.value,
+        "done": batch.done,
+        "total": batch.total,
+        "counts": {status.value: n for status, n in counts.items() if n},
+        "job": batch.job,
+        "then": batch.next_job,
+        "owner": batch.owner,
+        "createdAt": job_text.iso(batch.created_at),
+        "finishedAt": job_text.iso(batch.finished_at),
+    }
+
+
+def _words(batch: Batch, counts: dict[JobStatus, int]) -> str:
+    found = ", ".join(f"{n} {status}" for status, n in counts.items() if n) or "no children"
+    return f"{found}, of {batch.total}"
 
 
 def _unknown(batch_id: str) -> int:

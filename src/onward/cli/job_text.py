@@ -43,6 +43,8 @@ def as_object(job: Job) -> dict[str, Any]:
         "owner": job.owner,
         "priority": job.priority,
         "limitKey": job.limit_key,
+        "parent": job.parent,
+        "batch": job.batch,
         "version": job.version,
         "progress": asdict(job.progress) if job.progress else None,
         "steps": [_named(asdict(step)) for step in job.steps],
@@ -55,11 +57,11 @@ def as_object(job: Job) -> dict[str, Any]:
         "error": _error(job.error),
         "wait": None
         if job.wait is None
-        else {"name": job.wait.name, "since": _iso(job.wait.since), "until": _iso(job.wait.until)},
+        else {"name": job.wait.name, "since": iso(job.wait.since), "until": iso(job.wait.until)},
     }
 
 
-def _iso(us: int | None) -> str | None:
+def iso(us: int | None) -> str | None:
     return None if us is None else to_datetime(us).isoformat()
 
 
@@ -68,7 +70,7 @@ def _named(fields: dict[str, Any]) -> dict[str, Any]:
     named = {}
     for name, value in fields.items():
         head, *tail = name.split("_")
-        named[head + "".join(part.title() for part in tail)] = _iso(value) if name.endswith("_at") else value
+        named[head + "".join(part.title() for part in tail)] = iso(value) if name.endswith("_at") else value
     return named
 
 
@@ -87,11 +89,12 @@ def table(found: Sequence[Job]) -> Table:
 
 
 def whole(job: Job) -> Group:
-    """Format a job for a person: state, steps, attempts, result or error."""
+    """Format a job for a person: state, batch and parent, steps, attempts, result or error."""
     head = Text.assemble(f"{job.id}  {plain(job.handler)}  ", _status(job), f"  on {plain(job.backend)}")
     parts: list[Any] = [
         head,
-        Text(f"created {to_datetime(job.created_at).astimezone():%Y-%m-%d %H:%M:%S}  {_took(job)}".rstrip()),
+        Text(f"created {moment(job.created_at)}  {_took(job)}".rstrip()),
+        *(Text(plain(line)) for line in _relations(job)),
     ]
     if job.progress and job.progress.total:
         bar = ProgressBar(total=job.progress.total, completed=job.progress.completed, width=40)
@@ -108,6 +111,38 @@ def whole(job: Job) -> Group:
     if job.result is not None:
         parts.append(Text(json.dumps(job.result, ensure_ascii=True)))
     return Group(*parts)
+
+
+def _relations(job: Job) -> list[str]:
+    """Return lines on the jobs and limits around the job, and on its expiry; none for a job without any."""
+    found = []
+    if job.batch is not None:
+        found.append(f"child {'' if job.position is None else f'{job.position + 1} '}of {job.batch}")
+    if job.parent is not None:
+        found.append(f"dispatched by {job.parent}")
+    if job.limit_key is not None:
+        found.append(f"limit key {job.limit_key}")
+    if job.expires_at is not None:
+        found.append(f"expires {moment(job.expires_at)}, unless it has begun")
+    return found
+
+
+def children(found: Sequence[Job], *, has_more: bool) -> list[Text]:
+    """Return a heading, and a line for each of the newest jobs that a job has dispatched."""
+    heading = f"dispatched {len(found)} {'job' if len(found) == 1 else 'jobs'}"
+    if has_more:
+        heading = f"dispatched more than {len(found)} jobs; the newest"
+    return [Text(f"{heading}:"), *(Text.assemble(f"  {one.id}  {plain(one.handler)}  ", _status(one)) for one in found)]
+
+
+def child_objects(found: Sequence[Job]) -> list[dict[str, str]]:
+    """Return the jobs that a job has dispatched as JSON."""
+    return [{"id": one.id, "handler": one.handler, "status": one.status.value} for one in found]
+
+
+def moment(us: int) -> str:
+    """Return the time in this machine's time zone."""
+    return f"{to_datetime(us).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def counts(of: dict[JobStatus, int]) -> Text:

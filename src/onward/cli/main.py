@@ -304,7 +304,7 @@ def jobs_list(
 
 
 def jobs_show(job: str, *, as_json: AsJson = False) -> None:
-    """Show one job: its steps, attempts, result or error, and the reason why it waits."""
+    """Show one job: its batch, parent and children, steps, attempts, result or error, and the reason why it waits."""
     with _commands("terminal") as (terminal, settings):
         raise typer.Exit(terminal.show(settings, job, as_json=as_json))
 
@@ -408,6 +408,16 @@ def jobs_cancel(
         if status and not CANCELLABLE.intersection(status):
             _fail("--status must be that of a job which is not over: no other job can be cancelled")
         raise typer.Exit(terminal.cancel_matching(settings, wanted, limit, reason=reason))
+
+
+def batch_list(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest batches that no other one holds, with the number of their children in each state."""
+    with _commands("batches") as (batch_commands, settings):
+        raise typer.Exit(batch_commands.list_newest(settings, limit, as_json=as_json))
 
 
 def batch_show(batch: Annotated[str, typer.Argument(help="The batch's id.")], *, as_json: AsJson = False) -> None:
@@ -652,6 +662,7 @@ SCHEDULES_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("create", schedules_create),
     ("pause", schedules_pause),
     ("resume", schedules_resume),
+    ("list", batch_list),
     ("run", schedules_run),
     ("delete", schedules_delete),
 )

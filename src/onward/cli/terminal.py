@@ -18,13 +18,15 @@ from rich.text import Text
 from onward.backends.base import Health
 from onward.cli import job_text, log_text
 from onward.cli.progress_bar import bar
+from onward.cli.signal_schema import SignalSchema, short, signal_schema
 from onward.config.settings import Settings, SettingsError
 from onward.dispatch.patterns import Routes
 from onward.jobs import chunks, commands, concurrency, key_limits, ledger, log_lines, pages
 from onward.jobs.base import Conflict, NotFound
 from onward.jobs.bulk import Bulk, BulkCancel, BulkRetry
 from onward.jobs.limits import Limit
-from onward.jobs.model import EVERYTHING, Job, JobChunk, JobFilter, JobLogLine
+from onward.jobs.model import EVERYTHING, Job, JobChunk, JobFilter, JobLogLine, JobWait
+from onward.jobs.row import LARGE
 from onward.jobs.states import JobStatus
 from onward.jobs.waiting import taken, waits_for
 from onward.runtime.database import database_of
@@ -40,6 +42,8 @@ POLL_INTERVAL_S = 0.25
 SHOWN = 20
 PIPED_COLUMNS = 240
 TAIL_LINES, TAIL_CHARACTERS = 10, 4_000  # of a job's output or log, below the job
+MAX_CHILDREN = 200  # of a job, as JSON
+NO_PAYLOAD = {"type": "null"}  # the schema of a signal without one
 
 
 def list_jobs(settings: Settings, wanted: JobFilter, limit: int, *, as_json: bool) -> int:
@@ -68,17 +72,18 @@ def _newest(database: Database, wanted: JobFilter, limit: int) -> list[Job]:
 
 
 def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
-    """Print one job, and the reason why it waits."""
+    """Print one job, the jobs that it has dispatched, and the reason why it waits."""
 
     def look(
         tx: Tx,
     ) -> tuple[Job | None, Mapping[str, concurrency.HandlerLimits], Mapping[str, Limit], Collection[str]]:
         return ledger.get(tx, job_id), concurrency.all_limits(tx), key_limits.limits(tx), taken(tx)
 
-    limit = log_lines.MAX_LINES if as_json else TAIL_LINES
+    limit, most = (log_lines.MAX_LINES, MAX_CHILDREN) if as_json else (TAIL_LINES, TAIL_LINES)
     with ledger_of(settings) as database:
         job, there, by_key, takes = database.read_sync(look)
         lines = database.read_sync(lambda tx: log_lines.newest(tx, job_id, limit))
+        children = database.read_sync(lambda tx: _children(tx, job_id, most))
     if job is None:
         return _unknown(job_id)
     asked = job.status is JobStatus.QUEUED and job.blocked is None  # else it waits for something else
@@ -86,13 +91,42 @@ def show(settings: Settings, job_id: str, *, as_json: bool) -> int:
     answers, reason = (None, "") if health is None else (health.reachable, health.reason)
     here = job.queue == DEFAULT or job.backend in takes
     waiting = waits_for(job, there.get(job.handler), by_key=by_key, answers=answers, reason=reason, taken=here)
+    takes_signal = None if job.wait is None else signal_schema(settings, job.wait)
     if as_json:
-        print(json.dumps({**job_text.as_object(job), "waitingFor": waiting, "logLines": log_text.as_objects(lines)}))
-    else:
-        out().print(job_text.whole(job), *([Text(f"waits for {job_text.plain(waiting)}")] if waiting else []), sep="\n")
-        if lines:
-            out().print(log_text.whole(lines), soft_wrap=True)
+        shown = {
+            **job_text.as_object(job),
+            "children": job_text.child_objects(children.jobs),
+            "moreChildren": children.has_next,
+            "waitingFor": waiting,
+            "logLines": log_text.as_objects(lines),
+        }
+        if takes_signal is not None:
+            shown["wait"] |= {"schema": takes_signal.schema, "schemaProblem": takes_signal.problem}
+        print(json.dumps(shown))
+        return DONE
+    out().print(job_text.whole(job), *([Text(f"waits for {job_text.plain(waiting)}")] if waiting else []), sep="\n")
+    if job.wait is not None and takes_signal is not None and (takes_signal.schema or takes_signal.problem):
+        out().print(_payload(job, job.wait, takes_signal), soft_wrap=True)
+    if children.jobs:
+        out().print(*job_text.children(children.jobs, has_more=children.has_next), sep="\n")
+    if lines:
+        out().print(log_text.whole(lines), soft_wrap=True)
     return DONE
+
+
+def _children(tx: Tx, job_id: str, most: int) -> pages.Page:
+    """Return the newest jobs that the job has dispatched."""
+    return pages.page(tx, visible=EVERYTHING, filter=JobFilter(), first=most, parent=job_id, without=LARGE)
+
+
+def _payload(job: Job, wait: JobWait, takes: SignalSchema) -> Text:
+    """Say how the signal is sent, and which payload it takes."""
+    if takes.problem is not None:
+        return Text(f"its payload is not known: {job_text.plain(takes.problem)}")
+    command = f"onward jobs signal {job.id} {job_text.plain(wait.name)}"
+    if takes.schema == NO_PAYLOAD:
+        return Text(f"{command}, without a payload")
+    return Text(f"{command} --payload JSON, by the schema {json.dumps(short(takes.schema))}")
 
 
 def watch(settings: Settings, job_id: str | None, *, as_json: bool) -> int:
