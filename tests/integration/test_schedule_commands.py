@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from onward.cli import schedules
 from onward.cli.main import program
+from onward.cli.terminal import writer_of
 from onward.config.settings import Settings, load
 from onward.jobs import ledger
 from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
 from onward.runtime.database import database_of
+from onward.storage.tables import schedules as table
 from tests import application
 
 LEAP = {"handler": "steps.process_item", "cron": "0 7 29 2 *", "params": {"item": "a leap day"}}
@@ -77,6 +80,34 @@ def test_a_time_zone_is_spelt_as_in_the_settings_or_as_in_the_schema(
     assert [one["timeZone"] for one in listed(settings, capsys)] == ["UTC", "Asia/Tokyo", "Asia/Tokyo"]
     for key in ("timezone", "time_zone"):
         assert load(tmp_path, schedule={"leap": {**LEAP, key: "Asia/Tokyo"}}).schedule["leap"].timezone == "Asia/Tokyo"
+
+
+def test_a_schedule_is_shown_with_its_next_times(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside them are the overlap, the last job and the tick that was skipped."""
+    assert create(settings, "--item", "x") == 0
+    (shown,) = (one for one in listed(settings, capsys) if one["name"] == "nightly")
+    assert schedules.show(settings, "nightly", as_json=True) == 0
+    assert json.loads(capsys.readouterr().out) == shown
+    assert schedules.show(settings, "nightly", as_json=False) == 0
+    first, rule, *times = capsys.readouterr().out.splitlines()
+    assert first.startswith("nightly  steps.process_item  30 2 * * * Europe/Berlin  made at ")
+    assert rule == "overlap SKIP, missed RUN_ONCE"
+    assert times == [f"next {at}" for at in shown["upcoming"]]
+    assert len(times) == 5
+    ticked = {"last_at": 1_000_000, "last_job": "job_1", "skipped_at": 2_000_000, "problem": "no zone"}
+    with writer_of(settings) as writer:
+        writer.run_sync(lambda tx: tx.execute(sa.update(table).values(**ticked)))
+    assert schedules.show(settings, "nightly", as_json=False) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "last 1970-01-01T00:00:01Z job_1" in lines
+    assert "skipped 1970-01-01T00:00:02Z, because the last job was not over" in lines
+    assert "problem: no zone" in lines
+    assert schedules.show(settings, "leap", as_json=False) == 0
+    assert "no next time yet" in capsys.readouterr().out
+    assert schedules.pause(settings, ["leap"]) == 0
+    assert schedules.show(settings, "leap", as_json=False) == 0
+    assert f" by {getpass.getuser()}\n" in capsys.readouterr().out
+    assert schedules.show(settings, "none", as_json=False) == 3
 
 
 def test_a_run_leaves_a_job_in_the_ledger(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -530,6 +530,16 @@ def schedules_list(*, as_json: AsJson = False) -> None:
         raise typer.Exit(schedules.list_all(settings, as_json=as_json))
 
 
+def schedules_show(
+    name: Annotated[str, typer.Argument(help="A schedule.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show one schedule: its next five times, its overlap, its last job and the tick that was skipped."""
+    with _commands("schedules") as (schedules, settings):
+        raise typer.Exit(schedules.show(settings, name, as_json=as_json))
+
+
 def schedules_create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The name, of this schedule alone.")],
@@ -652,6 +662,7 @@ JOBS_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("resume", jobs_resume),
 )
 BATCH_COMMANDS: tuple[tuple[str, Command], ...] = (
+    ("list", batch_list),
     ("show", batch_show),
     ("cancel", batch_cancel),
     ("retry", batch_retry),
@@ -659,10 +670,10 @@ BATCH_COMMANDS: tuple[tuple[str, Command], ...] = (
 
 SCHEDULES_COMMANDS: tuple[tuple[str, Command], ...] = (
     ("list", schedules_list),
+    ("show", schedules_show),
     ("create", schedules_create),
     ("pause", schedules_pause),
     ("resume", schedules_resume),
-    ("list", batch_list),
     ("run", schedules_run),
     ("delete", schedules_delete),
 )

@@ -54,6 +54,21 @@ def list_all(settings: Settings, *, as_json: bool) -> int:
     return DONE
 
 
+def show(settings: Settings, name: str, *, as_json: bool) -> int:
+    """Print one schedule: its rule, its next times, and what became of the last ones."""
+    schedules = _schedules(settings)
+    with terminal.ledger_of(settings) as database:
+        try:
+            shown = database.read_sync(partial(schedules.get, name=name))
+        except ScheduleRefused as error:
+            return _refused(name, error)
+    if as_json:
+        print(json.dumps(as_object(shown)))
+    else:
+        terminal.out().print(*(Text(plain(line)) for line in _lines(shown)), sep="\n")
+    return DONE
+
+
 def create(
     settings: Settings,
     name: str,
@@ -137,6 +152,28 @@ def as_object(shown: Shown) -> Mapping[str, Any]:
         "skippedAt": times["skipped_at"],
         "problem": shown.problem,
     }
+
+
+def _lines(shown: Shown) -> list[str]:
+    """Return the lines for a person."""
+    made = "of the settings" if shown.from_settings else f"made at {_iso(shown.made_at or 0)} by {shown.made_by}"
+    found = [
+        f"{shown.name}  {shown.handler}  {shown.cron} {shown.time_zone}  {made}",
+        f"overlap {shown.overlap.value}, missed {shown.missed.value}",
+    ]
+    if shown.paused_at is not None:
+        by = f" by {shown.paused_by}" if shown.paused_by else ""
+        found.append(f"paused at {_iso(shown.paused_at)}{by}")
+    elif not shown.upcoming:
+        found.append("no next time yet: a process that runs maintenance has to read the settings first")
+    found += [f"next {_iso(at)}" for at in shown.upcoming]
+    if shown.last_at is not None:
+        found.append(f"last {_iso(shown.last_at)} {shown.last_job or 'whose job is no longer kept'}")
+    if shown.skipped_at is not None:
+        found.append(f"skipped {_iso(shown.skipped_at)}, because the last job was not over")
+    if shown.problem:
+        found.append(f"problem: {shown.problem}")
+    return found
 
 
 def _cells(shown: Shown) -> tuple[str, ...]:
