@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any, cast
 
 from onward.dispatch.preparation import in_us
@@ -18,6 +17,7 @@ from onward.jobs.batch_keeper import BatchKeeper
 from onward.jobs.encryption import Encryption
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job, JobError, NewJob
+from onward.jobs.options import NO_OPTIONS, DispatchOptions
 from onward.jobs.row import encode
 from onward.jobs.runner import Isolate, Runner, build_runner
 from onward.jobs.states import JobStatus
@@ -60,10 +60,16 @@ class Enqueuer:
         parent: Job,  # noqa: ARG004
         handler: str,
         params: Mapping[str, Any],  # noqa: ARG004
-        run_at: int | None = None,
-        expires: timedelta | None = None,
+        options: DispatchOptions = NO_OPTIONS,
     ) -> NewJob:
-        return new_job(handler, id="job_child", run_at=run_at, expires=in_us(expires))
+        return new_job(
+            handler,
+            id="job_child",
+            owner=options.subject,
+            priority=options.ledger_priority or 0,
+            run_at=options.earliest,
+            expires=in_us(options.expires),
+        )
 
     def dispatch_new(self, jobs: list[Job]) -> None:
         self.dispatch(jobs)

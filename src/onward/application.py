@@ -19,7 +19,8 @@ from uuid import UUID
 from onward.arguments import check_argument, check_names
 from onward.config.settings import Settings, SettingsError, enter
 from onward.handlers.base import BatchRequest, JobRequest
-from onward.runtime.enqueuing import Enqueuer, Options, enqueuer_of, open_enqueuer
+from onward.jobs.options import Options
+from onward.runtime.enqueuing import Enqueuer, enqueuer_of, open_enqueuer
 from onward.runtime.values import signal_urls
 from onward.synchronous import Sync
 

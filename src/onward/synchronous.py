@@ -15,7 +15,8 @@ from uuid import UUID
 from onward.children import call_in_forks
 from onward.config.settings import Settings
 from onward.handlers.base import BatchRequest, JobRequest
-from onward.runtime.enqueuing import Enqueuer, Options, open_enqueuer
+from onward.jobs.options import Options
+from onward.runtime.enqueuing import Enqueuer, open_enqueuer
 from onward.storage.base import Unavailable
 from onward.storage.callers import UnusableSession
 

@@ -18,9 +18,9 @@ from onward.config.settings import SettingsError, load
 from onward.dispatch.readiness import Readiness
 from onward.findings import State
 from onward.telemetry.endpoint import NoPort
-from onward.worker import health, process
+from onward.worker import health, worker_runtime
 from onward.worker.health import HealthEndpoint
-from onward.worker.process import WorkerRuntime
+from onward.worker.worker_runtime import WorkerRuntime
 from tests import application
 from tests.processes import wait_until
 from tests.servers import free_port
@@ -128,7 +128,7 @@ def test_a_worker_is_ready_while_its_ledger_and_backends_answer_and_until_it_dra
 def test_a_handler_that_blocks_the_event_loop_leaves_the_process_live(
     runtime: WorkerRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "READY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(worker_runtime, "READY_TIMEOUT_S", 0.05)
     assert runtime._health is not None
     url, blocked, release = runtime._health.url, threading.Event(), threading.Event()
 
@@ -143,7 +143,7 @@ def test_a_handler_that_blocks_the_event_loop_leaves_the_process_live(
         assert ask(url, "/health/live") == (200, {"status": "ok"})
     finally:
         release.set()
-    monkeypatch.setattr(process, "READY_TIMEOUT_S", 10.0)
+    monkeypatch.setattr(worker_runtime, "READY_TIMEOUT_S", 10.0)
     assert ask(url)[0] == 200
 
 

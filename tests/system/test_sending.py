@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
+from cryptography.fernet import Fernet
 from pydantic import AnyUrl, Field
 
 from onward import InvalidParameters, JobContext, handler
@@ -170,6 +171,10 @@ async def test_a_job_is_sent_and_refusals_say_why(tmp_path: Path, sqlite_ledger:
         (date.today() + timedelta(days=300)).isoformat(),  # noqa: DTZ011 - within a day or two of it
         "--idempotency-key",
         "k",
+        "--owner",
+        "ada",
+        "--priority",
+        "7",
         project=tmp_path,
     )
     assert sent.returncode == 0, sent
@@ -178,8 +183,11 @@ async def test_a_job_is_sent_and_refusals_say_why(tmp_path: Path, sqlite_ledger:
     database.close()
     assert job is not None
     assert (job.status, job.params["folder"]) == (JobStatus.SCHEDULED, "x")
+    assert (job.owner, job.priority) == ("ada", -7), "smaller goes first in the ledger"
     refused = onward("jobs", "send", "conformance.note", "--json", '{"text": 5}', project=tmp_path)
     assert (refused.returncode, "folder" in refused.stderr) == (1, True), refused
+    late = onward("jobs", "send", "conformance.note", "--run-at", "2099-01-01T00:00:00Z", project=tmp_path)
+    assert (late.returncode, "--run-at must be at most 365 days ahead" in late.stderr) == (2, True), late
     unknown = onward("jobs", "send", "no.such", project=tmp_path)
     assert (unknown.returncode, "no.such: there is no such handler; known are conformance." in unknown.stderr) == (
         3,
@@ -211,3 +219,14 @@ async def test_a_signal_is_sent_and_refusals_say_why(tmp_path: Path, sqlite_ledg
     for words, code, message in cases:
         found, said = signal(*words)
         assert (found, message in said) == (code, True), said
+
+
+def test_a_unique_job_of_another_owner_is_refused_in_one_line(tmp_path: Path, sqlite_ledger: str) -> None:
+    keys = f'[secrets]\nkeys = ["{Fernet.generate_key().decode()}"]\n'
+    file = write_settings(tmp_path, sqlite_ledger, keys)
+    file.write_text(file.read_text("utf-8").replace("onward.testing.workload", "tests.integration.unique_handlers"))
+    send = ("jobs", "send", "report.all", "--words", "x")
+    assert onward(*send, "--owner", "ada", project=tmp_path).returncode == 0
+    refused = onward(*send, "--owner", "bob", project=tmp_path)
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1), refused
+    assert "report.all: a job of another owner is there" in refused.stderr

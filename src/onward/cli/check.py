@@ -21,7 +21,7 @@ from onward.runtime import handlers as project
 from onward.runtime.database import database_of
 from onward.storage import check as storage
 from onward.storage.engine import Database
-from onward.telemetry import tracing
+from onward.telemetry import trace_export
 from onward.telemetry.endpoint import check as check_metrics
 from onward.telemetry.tracing import Tracing
 from onward.worker.health import check as check_health
@@ -66,7 +66,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield _auth(settings)
     traces, metrics = settings.telemetry.traces, settings.telemetry.metrics
     if traces not in {"", "console"}:
-        yield tracing.check(traces)
+        yield trace_export.check(traces)
     if metrics:
         yield check_metrics(metrics)
     if settings.worker.health:

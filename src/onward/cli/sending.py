@@ -11,8 +11,9 @@ from onward.cli.job_text import plain
 from onward.cli.parameter_options import BadOption, parameters
 from onward.config.settings import Settings
 from onward.handlers.base import InvalidParameters, JobRequest
-from onward.jobs.base import Conflict, KeyReused, NotFound
-from onward.runtime.enqueuing import Options, check_text, open_enqueuer
+from onward.jobs.base import Conflict, KeyReused, NotFound, NotUnique
+from onward.jobs.options import Options, check_text
+from onward.runtime.enqueuing import open_enqueuer
 
 DONE, REFUSED, UNKNOWN = 0, 1, 3
 
@@ -34,10 +35,11 @@ def send(
         options = Options(owner, priority, moment)
         check_text("key", key)
     except ValueError as error:
-        raise BadOption(f"--{error}") from error
+        name, _, words = str(error).partition(" ")
+        raise BadOption(f"--{name.replace('_', '-')} {words}") from error
     try:
         return asyncio.run(_send(settings, handler, given, whole=whole, options=options, key=key))
-    except (InvalidParameters, KeyReused) as error:
+    except (InvalidParameters, KeyReused, NotUnique) as error:
         print(f"{handler}: {error}" if isinstance(error, InvalidParameters) else str(error), file=sys.stderr)
         return REFUSED
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from onward.jobs import concurrency, due, key_limits, ledger, uniqueness
 from onward.jobs.encryption import Encryption
 from onward.jobs.limits import Limit
 from onward.jobs.model import Job, JobError, NewJob
+from onward.jobs.options import NO_OPTIONS, DispatchOptions
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.jobs.waiting import taken, waits_for
@@ -96,11 +96,21 @@ class Dispatcher:
         parent: Job,
         handler: str,
         params: Mapping[str, Any],
-        run_at: int | None = None,
-        expires: timedelta | None = None,
+        options: DispatchOptions = NO_OPTIONS,
     ) -> NewJob:
-        """Prepare a job that a running one dispatches, for the same owner, with its id. Raises InvalidParameters."""
-        new = self.prepare(handler, params, owner=parent.owner, run_at=run_at, expires=expires, trace=parent.trace)
+        """Prepare a job that a running one dispatches, with its id; its owner is the same unless one is given.
+
+        Raises InvalidParameters.
+        """
+        new = self.prepare(
+            handler,
+            params,
+            owner=parent.owner if options.owner is None else options.subject,
+            run_at=options.earliest,
+            expires=options.expires,
+            priority=options.ledger_priority,
+            trace=parent.trace,
+        )
         since = parent.attempts[-1].started_at if parent.attempts else parent.created_at  # one may fail without any
         id_ = self._writer.database.ids.next("job", since // 1000)
         return replace(new, id=id_, parent=parent.id)

@@ -195,6 +195,10 @@ class Handler(Generic[Params]):
         """Check the parameters, complete them, and convert them for JSON. Raises `InvalidParameters`."""
         return self.params.bind(params)
 
+    def given(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `bind` does, without what is as the defaults have it. Raises `InvalidParameters`."""
+        return self.params.given(params)
+
     def arguments(self, params: Mapping[str, JSON]) -> dict[str, Any]:
         """Convert stored parameters to the arguments of the first step. Raises `InvalidParameters`."""
         return self.params.arguments(params)

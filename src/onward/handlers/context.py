@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Any, NamedTuple, Protocol, TypeAlias, overload
+from uuid import UUID
 
 from typing_extensions import TypeVar
 
@@ -120,6 +121,8 @@ class JobContext(Protocol[Resources_co]):
         request: JobRequest | BatchRequest,
         /,
         *,
+        owner: str | int | UUID | None = None,
+        priority: int | None = None,
         run_at: datetime | None = None,
         expires: timedelta | None = None,
     ) -> str: ...
@@ -127,7 +130,9 @@ class JobContext(Protocol[Resources_co]):
         """Commit a further job, or a batch, together with the end of this step, and return its id.
 
         `job.dispatch(bill.job(order="A-17"), run_at=..., expires=...)`, or by the handler's name:
-        `job.dispatch("orders.bill", order="A-17")`. The options of a batch are those of each of its children.
+        `job.dispatch("orders.bill", order="A-17")`. Its owner is that of this job, and its priority the handler's,
+        unless others are given. The options of a batch are those of each of its children. There is no idempotency
+        key, since a step ends once.
 
         Raises `InvalidParameters`; `LeaseLost` after the job's end, when nothing would be committed any more.
         """

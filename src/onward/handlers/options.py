@@ -1,5 +1,6 @@
 """The options that `handler` and `sequence` share, and their checks, before anything is made of them."""
 
+import dataclasses
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
@@ -67,7 +68,11 @@ def complete(name: str, options: HandlerOptions) -> HandlerOptions:
         limit=None,
     )
     if unknown := [one for one in options if one not in defaults]:
-        raise TypeError(f"{name}: there is no option {', '.join(unknown)}; the options are {', '.join(defaults)}")
+        words = f"there is no option {', '.join(unknown)}; the options are {', '.join(defaults)}"
+        known = {field.name for field in dataclasses.fields(Mutation) if field.init}
+        if of_mutation := [one for one in unknown if one in known]:
+            words += f"; of the mutation: mutation=Mutation({of_mutation[0]}=...)"
+        raise TypeError(f"{name}: {words}")
     given = HandlerOptions(**{**defaults, **options})
     check_argument("the name of a handler", name, 'a string, as in "orders.confirm"', str)
     check_argument(f"{name}: retry", given["retry"], "a Retry, as in Retry(max_attempts=3)", Retry)

@@ -200,6 +200,10 @@ class Parameters(NamedTuple):
         """Check the parameters, complete them, and convert them for JSON. Raises `InvalidParameters`."""
         return self._validate(params).model_dump(mode="json", round_trip=True, warnings=False)
 
+    def given(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `bind` does, without what is as the defaults have it. Raises `InvalidParameters`."""
+        return self._validate(params).model_dump(mode="json", round_trip=True, warnings=False, exclude_defaults=True)
+
     def arguments(self, params: Mapping[str, JSON]) -> dict[str, Any]:
         """Convert stored parameters to the arguments of the first step. Raises `InvalidParameters`."""
         model = self._validate(params)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +18,7 @@ import sqlalchemy as sa
 from onward.jobs import batches, ledger, refused, uniqueness
 from onward.jobs.model import Job, NewJob, UniqueKey
 from onward.jobs.on_failure import FailureEnqueuer
+from onward.jobs.options import NO_OPTIONS, DispatchOptions
 from onward.storage.base import StorageError
 from onward.storage.batches import ShortCommits
 from onward.storage.lock_order import ALONE
@@ -64,8 +64,7 @@ class JobEnqueuer(FailureEnqueuer, Protocol):
         parent: Job,
         handler: str,
         params: Mapping[str, Any],
-        run_at: int | None = None,
-        expires: timedelta | None = None,
+        options: DispatchOptions = NO_OPTIONS,
     ) -> NewJob: ...
     @property
     def route(self) -> Callable[[str, str], str]: ...

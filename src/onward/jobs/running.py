@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from dataclasses import fields
+from datetime import timedelta
 from enum import Enum, auto
 from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Any, Protocol, SupportsInt
@@ -23,9 +24,9 @@ from onward.handlers.base import (
     TimedOut,
     Tools,
 )
-from onward.handlers.request import check_expires
 from onward.jobs.encryption import exposed, redact
-from onward.jobs.model import Job, NewJob, Progress, to_us, without_surrogates
+from onward.jobs.model import Job, NewJob, Progress, without_surrogates
+from onward.jobs.options import NO_OPTIONS, DispatchOptions
 from onward.jobs.results import chunk_json
 from onward.jobs.signal_urls import LASTS, SignalUrls
 from onward.jobs.states import StepStatus
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 NO_URLS = SignalUrls((), "")
 NUMBERS = (int, bool, float, SupportsInt)  # those of other libraries, too; the commonest first, which is quick
+
+
+OPTIONS = tuple(one.name for one in fields(DispatchOptions))
 
 
 class StopReason(Enum):
@@ -71,7 +75,7 @@ class Running:
         job: Job,
         tools: Tools,
         resources: Any,
-        prepare: Callable[[Job, str, Mapping[str, Any], int | None, timedelta | None], NewJob],
+        prepare: Callable[[Job, str, Mapping[str, Any], DispatchOptions], NewJob],
         *,
         on_progress: Callable[[Running], None],
         on_emit: Callable[[Running, str], None],
@@ -171,22 +175,20 @@ class Running:
     def dispatch(self, request: str | JobRequest | BatchRequest, /, **given: Any) -> str:
         """Accept a further job, or a batch, together with the end of this step, and return its id.
 
-        Raises as `dispatch_at` does; TypeError and ValueError for a batch that is none.
+        Raises as `dispatch_with` does; TypeError and ValueError for a batch that is none.
         """
         if isinstance(request, BatchRequest):
-            return self._dispatch_batch(request, *_options_of("a batch", given))
-        return self.dispatch_at(*unpacked(request, given))
+            return self._dispatch_batch(request, _options_of("a batch", given))
+        return self.dispatch_with(*unpacked(request, given))
 
-    def dispatch_at(
-        self, handler: str, params: Mapping[str, Any], run_at: int | None, expires: timedelta | None
-    ) -> str:
-        """Accept a further job of the handler, which starts no earlier than `run_at`, and within `expires` from then.
+    def dispatch_with(self, handler: str, params: Mapping[str, Any], options: DispatchOptions) -> str:
+        """Accept a further job of the handler with these options.
 
         Raises InvalidParameters, also where a secret of this job would be in the clear; LeaseLost after the attempt's
         end.
         """
         self._require_open(handler)
-        child = self._child(handler, params, run_at, expires)
+        child = self._child(handler, params, options)
         assert child.id is not None  # noqa: S101 - for the type checker
         self.children.append(child)
         return child.id
@@ -195,21 +197,19 @@ class Running:
         if self.over:
             raise LeaseLost(f"the job is over: {what} would not be accepted; dispatch it before the handler returns")
 
-    def _child(self, handler: str, params: Mapping[str, Any], run_at: int | None, expires: timedelta | None) -> NewJob:
-        child = self._prepare(self.job, handler, params, run_at, expires)
+    def _child(self, handler: str, params: Mapping[str, Any], options: DispatchOptions) -> NewJob:
+        child = self._prepare(self.job, handler, params, options)
         if self.secrets and (clear := exposed(orjson.loads(child.params), self.secrets)):
             words = f"holds a secret parameter of {self.handler}; name it in `secret` of {handler}, or leave it out"
             raise InvalidParameters([(name, words) for name in clear])
         return child
 
-    def _dispatch_batch(self, request: BatchRequest, run_at: int | None, expires: timedelta | None) -> str:
+    def _dispatch_batch(self, request: BatchRequest, options: DispatchOptions) -> str:
         """Make a batch, which is accepted with the end of the step. A plain function stages a long one as it goes."""
         if self._stage is None:
             raise Permanent("a handler with process=True cannot dispatch a batch: have another one do it")
         self._require_open("the batch")
-        making = self._stage.begin(
-            request, self.job, lambda child: self._child(child.handler, child.params, run_at, expires)
-        )
+        making = self._stage.begin(request, self.job, lambda child: self._child(child.handler, child.params, options))
         try:
             for _ in making:
                 self.check()
@@ -229,32 +229,28 @@ class Running:
             self.task.cancel()
 
 
-def unpacked(
-    request: str | JobRequest, given: dict[str, Any]
-) -> tuple[str, Mapping[str, Any], int | None, timedelta | None]:
-    """Return the handler, the parameters, the earliest start and the expiry of a job that a handler dispatches.
+def unpacked(request: str | JobRequest, given: dict[str, Any]) -> tuple[str, Mapping[str, Any], DispatchOptions]:
+    """Return the handler, the parameters and the options of a job that a handler dispatches.
 
     Raises TypeError and ValueError.
     """
     if isinstance(request, str):
-        return request, given, None, None
+        return request, given, NO_OPTIONS
     check_argument("job.dispatch: the request", request, "HANDLER.job(...), or the name of a handler", JobRequest)
-    return request.handler, request.params, *_options_of(request.handler, given)
+    return request.handler, request.params, _options_of(request.handler, given)
 
 
-def _options_of(name: str, given: dict[str, Any]) -> tuple[int | None, timedelta | None]:
-    """Return the earliest start, in microseconds, and the expiry. Raises TypeError and ValueError."""
-    run_at, expires = given.pop("run_at", None), given.pop("expires", None)
-    if given:
-        words = f"give {', '.join(given)} to .job(...); dispatch itself knows only run_at and expires"
+def _options_of(name: str, given: dict[str, Any]) -> DispatchOptions:
+    """Return the options of a dispatched job. Raises TypeError and ValueError."""
+    if unknown := [one for one in given if one not in OPTIONS]:
+        words = f"give {', '.join(unknown)} to .job(...); dispatch itself knows only {', '.join(OPTIONS)}"
+        if unknown == ["idempotency_key"]:
+            words = "dispatch needs no idempotency key: the job is committed with the end of the step, and so once"
         raise TypeError(f"{name}: {words}")
-    at = "a datetime, as in datetime.now(UTC) + timedelta(hours=1), or None"
-    check_argument(f"{name}: run_at", run_at, at, datetime, NoneType)
-    if run_at is not None and run_at.tzinfo is None:
-        raise TypeError(f"{name}: run_at needs a time zone, as in datetime.now(UTC)")
-    if expires is not None:
-        check_expires(f"{name}: expires", expires)
-    return None if run_at is None else to_us(run_at), expires
+    try:
+        return DispatchOptions(**given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 def _on_event_loop() -> bool:

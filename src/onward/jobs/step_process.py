@@ -20,6 +20,7 @@ import orjson
 from onward.children import Child, shield, signal_name
 from onward.handlers.base import HandlerError, InvalidParameters, Permanent, RetryIn
 from onward.jobs.base import NotStarted
+from onward.jobs.options import DispatchOptions
 from onward.jobs.running import Running, StopReason
 from onward.storage.base import Unavailable
 from onward.telemetry import logger
@@ -196,11 +197,9 @@ class StepProcess:
             if running.log is not None:
                 running.log.add(Line(*message["log"]))
         elif "dispatch" in message:
-            given = message["dispatch"], message["params"], message["run_at"]
-            expires_us = message.get("expires")
-            expires = None if expires_us is None else timedelta(microseconds=expires_us)
+            given = message["dispatch"], message["params"], DispatchOptions.decoded(message["options"])
             try:
-                self._send({"dispatched": running.dispatch_at(*given, expires)})
+                self._send({"dispatched": running.dispatch_with(*given)})
             except InvalidParameters as error:
                 self._send({"refused": error.errors})
             except HandlerError as error:  # the job is over, or has to stop

@@ -12,25 +12,22 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from onward.arguments import check_argument
 from onward.backends.base import Backend, Role
 from onward.config.settings import Settings
 from onward.dispatch import signals
 from onward.dispatch.dispatcher import Dispatcher
-from onward.dispatch.preparation import in_us
 from onward.handlers.base import BatchRequest, Handler, JobRequest
-from onward.handlers.request import MAX_DELAY, check_expires
 from onward.jobs import idempotency, key_limits, ledger, uniqueness, waits
 from onward.jobs.base import JobFailed, NotFound
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.following import follow_output
-from onward.jobs.model import Job, JobChunk, NewJob, Visible, as_subject, to_us
+from onward.jobs.model import Job, JobChunk, NewJob, Visible
+from onward.jobs.options import Options, check_text, check_type
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.runtime import values
@@ -46,57 +43,13 @@ from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry import set_environment
 from onward.telemetry.metrics import Metrics
+from onward.telemetry.trace_export import build as build_tracing
 from onward.telemetry.tracing import Tracing
-from onward.telemetry.tracing import build as build_tracing
 from onward.text.queues import split
-from onward.text.visibility import is_plain
 
 EVERY_JOB = Visible(everything=True)
 CHUNK = 200  # jobs that one commit accepts at most
-MAX_LENGTH = 255  # of an idempotency key, and of an owner
-MAX_PRIORITY = 1_000
 DRAIN_S = 0.5  # for backends that have nothing to wait for here
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The options of enqueued jobs. Raises TypeError for values of other types, and ValueError for impossible ones."""
-
-    owner: str | int | UUID | None = None
-    priority: int | None = None
-    run_at: datetime | None = None
-    expires: timedelta | None = None
-
-    def __post_init__(self) -> None:
-        check_text("owner", self.subject, "a string, an integer or a UUID")
-        if self.priority is not None:
-            _check_type("priority", self.priority, int, "a whole number, as in priority=10")
-        if self.run_at is not None:
-            _check_type("run_at", self.run_at, datetime, "a datetime, as in datetime.now(UTC) + timedelta(hours=1)")
-        if self.priority is not None and not -MAX_PRIORITY <= self.priority <= MAX_PRIORITY:
-            raise ValueError(f"priority must be -{MAX_PRIORITY:,} to {MAX_PRIORITY:,} (got {self.priority})")
-        if self.run_at is not None and self.run_at.tzinfo is None:
-            raise ValueError("run_at needs a time zone, as in datetime.now(UTC)")
-        if self.run_at is not None and self.run_at > datetime.now(UTC) + MAX_DELAY:
-            raise ValueError(f"run_at must be at most {MAX_DELAY.days} days ahead (got {self.run_at.isoformat()})")
-        if self.expires is not None:
-            check_expires("expires", self.expires)
-
-    @property
-    def subject(self) -> str | None:
-        """Return the owner as the ledger has it, which is the subject of the viewer who sees the job."""
-        return as_subject(self.owner)
-
-    @property
-    def ledger_priority(self) -> int | None:
-        """Return the priority as the ledger has it: smaller goes first."""
-        return None if self.priority is None else -self.priority
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the options that an idempotency key covers; the key belongs to the owner."""
-        # Without `expires` as ever: a key of an older release covers the same options.
-        expires = {} if self.expires is None else {"expires": in_us(self.expires)}
-        return {"priority": self.priority, "runAt": None if self.run_at is None else to_us(self.run_at), **expires}
 
 
 class Enqueuer:
@@ -260,9 +213,9 @@ class Enqueuer:
 
     async def result(self, job_id: str, timeout: timedelta | None = None) -> Any:  # noqa: ASYNC109 - a public name
         """Wait until the job is over, and return its result. Raises JobFailed, NotFound, TimeoutError, Unavailable."""
-        _check_type("job_id", job_id, str, "a job's id, as enqueue returns it")
+        check_type("job_id", job_id, str, "a job's id, as enqueue returns it")
         if timeout is not None:
-            _check_type("timeout", timeout, timedelta, "a timedelta, as in timedelta(seconds=30)")
+            check_type("timeout", timeout, timedelta, "a timedelta, as in timedelta(seconds=30)")
         async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
             async with self._changes.watch_job(job_id) as changes:
                 job = await self._writer.database.read(partial(ledger.get, job_id=job_id))
@@ -276,9 +229,9 @@ class Enqueuer:
 
     def output(self, job_id: str, after: int | None = None) -> AsyncGenerator[JobChunk, None]:
         """Yield the job's chunks behind an offset, as they come, until it is over. Raises NotFound, Unavailable."""
-        _check_type("job_id", job_id, str, "a job's id, as enqueue returns it")
+        check_type("job_id", job_id, str, "a job's id, as enqueue returns it")
         if after is not None:
-            _check_type("after", after, int, "the offset of a chunk, as in after=chunk.offset, or None")
+            check_type("after", after, int, "the offset of a chunk, as in after=chunk.offset, or None")
         return follow_output(self._changes, self._writer.database.read, job_id, visible=EVERY_JOB, after=after)
 
     def _prepared(self, request: JobRequest, options: Options) -> NewJob:
@@ -288,7 +241,7 @@ class Enqueuer:
             request.params,
             owner=options.subject,
             priority=options.ledger_priority,
-            run_at=None if options.run_at is None else to_us(options.run_at),
+            run_at=options.earliest,
             expires=options.expires,
         )
 
@@ -296,7 +249,8 @@ class Enqueuer:
         self, new: NewJob, request: JobRequest, options: Options, key: str, insert: uniqueness.Insert
     ) -> tuple[Callable[[Tx], Job | str], LockOrder]:
         """Return a function that accepts the job or returns the id of the key's earlier job, and its lock order."""
-        params = self.handlers[new.handler].bind(request.params)  # not those of `new`: encrypted ones always differ
+        # Not those of `new`: encrypted ones always differ. Without defaults: a handler may gain a parameter meanwhile.
+        params = self.handlers[new.handler].given(request.params)
         names = {"viewer": options.subject or "", "mutation": f"enqueue {new.handler}", "key": key}
         digest = idempotency.fingerprint({"params": params, **options.as_json()})
 
@@ -328,21 +282,8 @@ def check_requests(requests: Iterable[JobRequest]) -> None:
 
 
 def _check_signal(job_id: str, name: str) -> None:
-    _check_type("job_id", job_id, str, "a job's id, as enqueue returns it")
-    _check_type("name", name, str, 'the name of a signal, as in "approval"')
-
-
-def _check_type(name: str, value: object, type_: type, words: str) -> None:
-    if not isinstance(value, type_) or isinstance(value, bool):
-        raise TypeError(f"{name} must be {words} (got {type(value).__name__})")
-
-
-def check_text(name: str, text: str | None, words: str = "a string") -> None:
-    """Check an owner or a key. Raises TypeError and ValueError."""
-    if text is not None:
-        _check_type(name, text, str, words)
-    if text is not None and not (0 < len(text) <= MAX_LENGTH and is_plain(text)):
-        raise ValueError(f"{name} must have 1 to {MAX_LENGTH} characters, none of them a control character")
+    check_type("job_id", job_id, str, "a job's id, as enqueue returns it")
+    check_type("name", name, str, 'the name of a signal, as in "approval"')
 
 
 @asynccontextmanager

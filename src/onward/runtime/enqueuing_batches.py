@@ -30,7 +30,7 @@ from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 if TYPE_CHECKING:
-    from onward.runtime.enqueuing import Options
+    from onward.jobs.options import Options
 
 
 class Key:
@@ -126,7 +126,7 @@ class BatchEnqueuer:
         def prepare(child: JobRequest) -> NewJob:
             new = self._prepare(child, options)
             if key is not None:
-                params = self._handlers[child.handler].bind(child.params)  # not those of `new`: encrypted ones differ
+                params = self._handlers[child.handler].given(child.params)  # as for the key of a single job
                 key.add({"handler": child.handler, "params": params})
             return replace(new, id=ids.next("job", now // 1000))
 

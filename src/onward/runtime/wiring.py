@@ -46,8 +46,8 @@ from onward.storage.writer import Writer
 from onward.telemetry import logger, set_environment
 from onward.telemetry.endpoint import Endpoint, NoPort
 from onward.telemetry.metrics import Metrics
+from onward.telemetry.trace_export import build as build_tracing
 from onward.telemetry.tracing import Tracing
-from onward.telemetry.tracing import build as build_tracing
 from onward.telemetry.watchdog import Watchdog
 
 TRACE_FLUSH_S = 1.0  # for the last spans on their way out

@@ -2,7 +2,7 @@
 
 What travels is W3C's `traceparent`, in the job's row: so the trace holds together whichever process runs the job, and
 however often. `Tracing` itself is what a process has without traces: it costs next to nothing, and still hands on the
-context that a request came with. `build` gives the one that records.
+context that a request came with. `trace_export.build` gives the one that records.
 """
 
 from __future__ import annotations
@@ -12,11 +12,6 @@ import sys
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
-
-from onward.findings import Finding, State
-
-CHECK_TIMEOUT_S = 3.0
 
 Kind = Literal["producer", "internal"]
 Attribute = str | int | float | bool
@@ -81,32 +76,10 @@ class Tracing:
         """Send the recorded spans within the timeout. Blocks."""
 
 
-def build(traces: str) -> Tracing:
-    """Build the exporter of the settings: none for "", standard error for "console", else an OTLP collector's URL."""
-    if not traces:
-        return Tracing()
-    # Only now: the exporter and what it needs take a quarter of a second to load.
-    from onward.telemetry.recording import Recording, provider  # noqa: PLC0415
-
-    return Recording(provider(traces))
-
-
-def check(traces: str) -> Finding:
-    """Check that the collector at the URL accepts spans. Blocks."""
-    from onward.telemetry.recording import refusal  # noqa: PLC0415 - as in `build`
-
-    where = urlsplit(traces)._replace(query="", fragment="")
-    shown = where._replace(netloc=where.netloc.rpartition("@")[2]).geturl()
-    if refused := refusal(traces, CHECK_TIMEOUT_S):
-        fix = "start the collector, or correct telemetry.traces; jobs run meanwhile, their traces are lost"
-        return Finding("traces", State.WRONG, f"the collector at {shown} {refused}", fix)
-    return Finding("traces", State.OK, f"the collector at {shown} accepts spans")
-
-
 def over_http(app: Any) -> Any:
     """Return an ASGI application with a span around each request; as it is where no spans are exported.
 
-    Their provider is that of `build`, or one set elsewhere for the process.
+    Their provider is that of `trace_export`, or one set elsewhere for the process.
     """
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):

@@ -20,7 +20,7 @@ from onward.runtime import backends, garbage_collector, wiring
 from onward.storage.base import StorageError
 from onward.telemetry import logger
 from onward.text.queues import DEFAULT, split
-from onward.worker.process import EXIT_GRACE_S, WorkerRuntime
+from onward.worker.worker_runtime import EXIT_GRACE_S, WorkerRuntime
 
 
 def start(parts: wiring.Runtime, threads: int) -> list[Worker]:

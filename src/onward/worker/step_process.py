@@ -22,7 +22,6 @@ import orjson
 import structlog
 
 from onward.config.settings import Settings
-from onward.dispatch.preparation import in_us
 from onward.handlers.base import (
     Handler,
     HandlerError,
@@ -39,6 +38,7 @@ from onward.jobs.arguments import arguments_of
 from onward.jobs.job_log import OFF, shown
 from onward.jobs.model import Job, without_surrogates
 from onward.jobs.model import Step as JobStep
+from onward.jobs.options import DispatchOptions
 from onward.jobs.results import storable
 from onward.jobs.running import Running, StopReason
 from onward.jobs.signal_urls import SignalUrls
@@ -56,7 +56,8 @@ from onward.storage.writer import Writer
 from onward.telemetry import job_lines
 from onward.telemetry.job_lines import JobLines, Line
 from onward.telemetry.metrics import Metrics
-from onward.telemetry.tracing import Tracing, build
+from onward.telemetry.trace_export import build
+from onward.telemetry.tracing import Tracing
 from onward.telemetry.watchdog import Watchdog
 from onward.text.errors import text_of
 
@@ -178,16 +179,14 @@ class RemoteRunning(Running):
         """Send a chunk at once: the parent writes those of a moment together, and a crash here loses none."""
         self._parent.send(emit=data)
 
-    def dispatch_at(
-        self, handler: str, params: Mapping[str, Any], run_at: int | None, expires: timedelta | None
-    ) -> str:
+    def dispatch_with(self, handler: str, params: Mapping[str, Any], options: DispatchOptions) -> str:
         if self.over:
             raise LeaseLost(f"the job is over: {handler} would not be accepted; dispatch it before the handler returns")
         try:
             plain = orjson.loads(to_json(params))
         except ValueError:
             raise InvalidParameters(not_json(params)) from None
-        found = self._parent.ask(dispatch=handler, params=plain, run_at=run_at, expires=in_us(expires))
+        found = self._parent.ask(dispatch=handler, params=plain, options=options.encoded())
         if "over" in found:
             raise LeaseLost(found["over"])
         if "refused" in found:

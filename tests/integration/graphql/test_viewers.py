@@ -13,6 +13,7 @@ import httpx2
 import jwt
 import pytest
 
+from onward.jobs import ledger
 from tests.integration.graphql.conftest import Api, running, serving, settings_in
 from tests.integration.graphql.test_sse import Events
 from tests.integration.graphql.test_websocket import INIT, client
@@ -151,6 +152,43 @@ async def test_a_registration_without_a_token_gives_a_job_that_only_admins_see(t
         assert seen["data"] == {"job": {"id": job}, "user": {"id": user}}
         other = 'mutation { processItem(input: {item: "x"}) { errors { code message path } } }'
         assert (await ask(api, {}, other))["data"]["processItem"]["errors"] == NOT_ALLOWED
+
+
+@asynccontextmanager
+async def open_handlers(folder: Path, *, anonymous: bool) -> AsyncIterator[Api]:
+    """Serve the handlers of that module alone."""
+    settings = jwt_settings(folder, register={"anonymous": anonymous})
+    own = {"modules": ("tests.integration.graphql.open_handlers",), "lifespan": None}
+    parts = {
+        "gql": settings.gql.model_copy(update={"modules": ()}),
+        "handlers": settings.handlers.model_copy(update=own),
+    }
+    async with running(settings.model_copy(update=parts)) as api:
+        yield api
+
+
+async def test_a_handler_dispatches_for_its_owner_or_another_one(tmp_path: Path) -> None:
+    query = 'mutation { usersInvite(input: {username: "eve"}) { job { id } } }'
+    async with open_handlers(tmp_path, anonymous=False) as api:
+        parent = (await ask(api, header("ada"), query))["data"]["usersInvite"]["job"]["id"]
+        own, other = (await finished_job(api, header("ada"), parent))["result"]
+        database = api.app.state.services.database
+        jobs = [await database.read(partial(ledger.get, job_id=job)) for job in (own, other)]
+        assert [(job.owner, job.priority) for job in jobs] == [("ada", 0), ("bob", -9)], "smaller goes first there"
+        seen = "query($id: ID!) { job(id: $id) { id } }"
+        found = [(await ask(api, header("bob"), seen, id=job))["data"]["job"] for job in (own, other)]
+        assert found == [None, {"id": other}]
+
+
+@pytest.mark.parametrize("anonymous", [True, False])
+async def test_a_generated_registration_needs_no_token_where_it_is_open(tmp_path: Path, *, anonymous: bool) -> None:
+    async with open_handlers(tmp_path, anonymous=anonymous) as api:
+        query = """mutation { registerUser(input: {username: "eve"}) { job { status } errors { code message path } }
+            usersOther(input: {username: "eve"}) { job { status } errors { code message path } } }"""
+        data = (await ask(api, {}, query))["data"]
+    refused = {"job": None, "errors": NOT_ALLOWED}
+    assert data["registerUser"] == ({"job": {"status": "QUEUED"}, "errors": []} if anonymous else refused)
+    assert data["usersOther"] == refused
 
 
 async def test_figures_of_all_jobs_are_for_admins(api: Api) -> None:

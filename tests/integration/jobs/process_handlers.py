@@ -31,7 +31,7 @@ async def first(job: JobContext, *, folder: str, pin: str) -> dict[str, str]:
     structlog.get_logger("apart").info("logged there", pin=len(pin))
     return {
         "folder": folder,
-        "child": job.dispatch(bad.job(kind="permanent"), run_at=LATER),
+        "child": job.dispatch(bad.job(kind="permanent"), owner=7, priority=5, run_at=LATER),
         "key": job.idempotency_key,
         "owner": str(job.owner),
     }

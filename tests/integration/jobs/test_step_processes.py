@@ -116,7 +116,7 @@ async def test_steps_progress_and_dispatched_jobs_of_a_process_are_the_job_s(her
     assert here.enqueuer.dispatched == ["job_child"]
     child = await here.writer.database.read(lambda tx: ledger.get(tx, "job_child"))
     assert child is not None
-    assert child.run_at == to_us(process_handlers.LATER)
+    assert (child.run_at, child.owner, child.priority) == (to_us(process_handlers.LATER), "7", -5)
     one, two = pids(tmp_path)
     assert one == two != os.getpid()
     is_gone(one)

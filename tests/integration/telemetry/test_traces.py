@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from onward.telemetry.recording import endpoint
-from onward.telemetry.tracing import Tracing, build, trace_id, traceparent
+from onward.telemetry.trace_export import build
+from onward.telemetry.tracing import Tracing, trace_id, traceparent
 from tests.integration.telemetry.collector import collecting
 from tests.integration.telemetry.conftest import processing
 

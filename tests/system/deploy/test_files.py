@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from onward.api import server
 from onward.cli.main import program
 from onward.config.settings import Settings, load
-from onward.worker import process
+from onward.worker import worker_runtime
 from tests.processes import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -136,7 +136,7 @@ def test_every_command_of_the_files_exists(words: list[str]) -> None:
 
 def test_a_process_is_given_the_time_to_drain() -> None:
     """The other processes would get its jobs later if it was killed earlier."""
-    longest = Settings.model_fields["server"].default.drain_s + max(server.EXIT_GRACE_S, process.EXIT_GRACE_S)
+    longest = Settings.model_fields["server"].default.drain_s + max(server.EXIT_GRACE_S, worker_runtime.EXIT_GRACE_S)
     given = [int(compose()["x-onward"]["stop_grace_period"].removesuffix("s"))]
     given += [int(second) for unit in UNITS for second in re.findall(r"TimeoutStopSec=(\d+)", unit.read_text())]
     assert len(given) == 3

@@ -14,7 +14,7 @@ import yaml
 from onward.cli.main import program
 from onward.config.settings import Settings, load
 from onward.telemetry.endpoint import split
-from onward.worker import process
+from onward.worker import worker_runtime
 from tests.integration.telemetry.test_observability import METRIC, samples
 from tests.processes import ROOT
 from tests.system.deploy.test_files import DEPLOY, variables
@@ -303,7 +303,7 @@ def test_processes_have_few_rights() -> None:
 
 
 def test_a_pod_is_given_the_time_to_drain() -> None:
-    needed = Settings.model_fields["server"].default.drain_s + process.EXIT_GRACE_S
+    needed = Settings.model_fields["server"].default.drain_s + worker_runtime.EXIT_GRACE_S
     for deployment in objects("Deployment"):
         spec = deployment["spec"]["template"]["spec"]
         hook = (

@@ -239,6 +239,23 @@ OPTIONS = [
 ]
 
 
+def test_an_option_of_the_mutation_is_refused_with_its_place() -> None:
+    with pytest.raises(TypeError, match=r"no option roles; .*; of the mutation: mutation=Mutation\(roles=\.\.\.\)"):
+        handler("test.one", mutation=True, roles=["staff"])  # type: ignore[call-arg]
+
+
+def test_a_parameter_with_a_default_changes_nothing_of_what_was_given() -> None:
+    """An idempotency key covers it: a handler may gain such a parameter."""
+
+    async def before(job: Any, *, order: str, kind: str = "a") -> None: ...
+    async def after(job: Any, *, order: str, kind: str = "a", note: str = "", tags: tuple[str, ...] = ()) -> None: ...
+
+    made = [handler("test.gains")(function) for function in (before, after)]
+    for given, kept in (({"order": "A"}, {"order": "A"}), ({"order": "A", "kind": "a"}, {"order": "A"})):
+        assert [one.given(given) for one in made] == [kept, kept]
+    assert made[1].given({"order": "A", "note": "x"}) == {"order": "A", "note": "x"}
+
+
 @pytest.mark.parametrize(("options", "message"), OPTIONS)
 def test_an_option_of_another_type_is_refused_where_it_is_given(options: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):

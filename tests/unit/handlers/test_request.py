@@ -1,5 +1,6 @@
 """`handler.job(...)`: a request for a job. mypy has to refuse a wrong call, or its comment would be unused."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,8 +8,8 @@ import pytest
 
 from onward import Handler, JobContext, JobRequest, handler, sequence
 from onward.jobs.model import to_us
+from onward.jobs.options import NO_OPTIONS, DispatchOptions, Options
 from onward.jobs.running import unpacked
-from onward.runtime.enqueuing import Options
 from tests.integration.jobs.process_handlers import LATER
 
 
@@ -99,9 +100,11 @@ def test_a_wrong_option_is_refused_with_the_way_to_write_it(
     ("given", "message"),
     [
         ({"order": "x"}, r"give order to \.job\(...\)"),
-        ({"run_at": LATER.replace(tzinfo=None)}, "run_at needs a time zone"),
+        ({"idempotency_key": "k"}, "dispatch needs no idempotency key: .* and so once"),
+        ({"owner": 5.5}, r"test\.plain: owner must be a string, an integer or a UUID \(got float\)"),
+        ({"priority": "high"}, r"test\.plain: priority must be a whole number, as in priority=10 \(got str\)"),
         ({"expires": 5}, r"test\.plain: expires must be a timedelta, as in expires=.* \(got 5\)"),
-        ({"run_at": 5}, r"test\.plain: run_at must be a datetime, as in .*\(got 5\)"),
+        ({"run_at": 5}, r"test\.plain: run_at must be a datetime, as in .*\(got int\)"),
     ],
 )
 def test_a_wrong_dispatch_is_refused(given: dict[str, Any], message: str) -> None:
@@ -114,10 +117,19 @@ def test_a_dispatch_of_a_handler_says_how_to_make_its_job() -> None:
         unpacked(plain, {})  # type: ignore[arg-type]
 
 
-def test_a_dispatch_has_its_earliest_start_and_its_expiry() -> None:
-    given = {"run_at": LATER, "expires": HOUR}
-    assert unpacked(confirm.job(order="A"), given) == ("test.confirm", {"order": "A"}, to_us(LATER), HOUR)
-    assert unpacked("test.confirm", {"run_at": "x"}) == ("test.confirm", {"run_at": "x"}, None, None)
+@pytest.mark.parametrize("given", [{"run_at": LATER.replace(tzinfo=None)}, {"priority": 1_001}, {"owner": ""}])
+def test_impossible_options_of_a_dispatch_are_refused_by_the_handler_s_name(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"test\.plain: {next(iter(given))} (needs|must)"):
+        unpacked(plain.job(), given)
+
+
+def test_a_dispatch_has_the_options_of_an_enqueued_job() -> None:
+    given = {"owner": 7, "priority": 5, "run_at": LATER, "expires": HOUR}
+    handler, params, options = unpacked(confirm.job(order="A"), given)
+    assert (handler, params) == ("test.confirm", {"order": "A"})
+    assert (options.subject, options.ledger_priority, options.earliest) == ("7", -5, to_us(LATER))
+    assert DispatchOptions.decoded(options.encoded()) == replace(options, owner="7")
+    assert unpacked("test.confirm", {"run_at": "x"}) == ("test.confirm", {"run_at": "x"}, NO_OPTIONS)
 
 
 @pytest.mark.parametrize("expires", [timedelta(0), timedelta(days=365, seconds=1)])

@@ -125,7 +125,8 @@ def _answering(
 
     async def answer(context: Context, input: Mapping[str, Any]) -> Any:
         try:
-            check_viewer(context.viewer)
+            if declared.name not in context.services.open_to_all:
+                check_viewer(context.viewer)
             _check_permitted(declared, context.viewer)
             params, key, run_at = read(input), input.get(KEY), input.get(RUN_AT)
             accepted = await accept(

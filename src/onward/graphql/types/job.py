@@ -15,6 +15,7 @@ from onward.graphql.reading import batches_by_id, given, jobs_by_id, read_log_li
 from onward.graphql.resolvers import query
 from onward.graphql.types.enums import JobStatus, LogLevel, StepStatus
 from onward.graphql.types.node import Node
+from onward.graphql.types.page import JobConnection, ShownPage
 from onward.graphql.types.send_again import SendAgain, send_again
 from onward.graphql.value_resolver import DIRECT, InfoResolver
 from onward.jobs import model
@@ -22,7 +23,6 @@ from onward.jobs.states import UNCLAIMED
 
 if TYPE_CHECKING:
     from onward.graphql.types.batch import Batch
-    from onward.graphql.types.page import JobConnection
 
 
 @strawberry.type(description="The progress of a job, in the handler's own units.")
@@ -145,8 +145,6 @@ async def children(
     after: Annotated[str | None, strawberry.argument(description="Only what comes after this cursor.")] = UNSET,
     status: Annotated[list[JobStatus] | None, strawberry.argument(description="Any of these statuses.")] = UNSET,
 ) -> Any:
-    from onward.graphql.types.page import ShownPage  # noqa: PLC0415 - a page is made of jobs
-
     wanted = model.JobFilter(status=tuple(given(status) or ()))
     return ShownPage(await read_page(info, wanted, first=given(first), after=given(after), parent=root.id))
 
@@ -222,7 +220,7 @@ class Job(Node):
     )
     children: Any = strawberry.field(
         resolver=children,
-        graphql_type=Annotated["JobConnection", strawberry.lazy("onward.graphql.types.page")],
+        graphql_type=JobConnection,
         description="The jobs that its handler has dispatched, newest first.",
     )
 

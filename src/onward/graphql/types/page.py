@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import strawberry
 from strawberry.relay import PageInfo
@@ -11,15 +11,19 @@ from onward.graphql.context import Info
 from onward.graphql.ids import cursor
 from onward.graphql.positions import token
 from onward.graphql.resolvers import query
-from onward.graphql.types.job import Job
 from onward.graphql.value_resolver import DIRECT, InfoResolver
 from onward.jobs import model, pages
+
+if TYPE_CHECKING:
+    from onward.graphql.types.job import Job
+
+Shown: TypeAlias = Annotated["Job", strawberry.lazy("onward.graphql.types.job")]  # which has pages of its children
 
 
 @strawberry.type
 class JobEdge:
     cursor: str
-    node: model.Job = strawberry.field(graphql_type=Job)
+    node: model.Job = strawberry.field(graphql_type=Shown)
 
 
 class ShownPage:
@@ -55,7 +59,7 @@ class JobConnection:
 
     edges: list[JobEdge]
     nodes: list[model.Job] = strawberry.field(
-        graphql_type=list[Job], description="The jobs of `edges`, without cursors."
+        graphql_type=list[Shown], description="The jobs of `edges`, without cursors."
     )
     page_info: PageInfo
     change: str = strawberry.field(
