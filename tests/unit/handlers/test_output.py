@@ -41,6 +41,26 @@ class Sum(BaseModel):
 class Empty: ...
 
 
+@dataclass
+class Card:
+    amount: int
+
+
+@dataclass
+class Cash:
+    amount: int
+
+
+@dataclass
+class GoldCard(Card):
+    pass
+
+
+@dataclass
+class Order:
+    paid: list[Card | Cash]
+
+
 def of(annotation: Any) -> Handler:
     def function(job: Any) -> None: ...
 
@@ -131,3 +151,21 @@ def test_a_value_that_is_no_json_is_named_by_its_place(value: Any, message: str)
 def test_without_a_declared_type_a_model_is_no_result() -> None:
     with pytest.raises(Permanent, match="result is of type Sum, which is no JSON"):
         storable(Sum(total=Decimal(1)))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [(Card | Cash, Cash(5)), (Order, Order([Card(1), Cash(5)])), (Order | None, Order([Cash(5)]))],
+)
+def test_a_class_that_would_be_read_as_another_one_is_refused(annotation: Any, value: Any) -> None:
+    with pytest.raises(Permanent, match="a Cash, which would be read as a Card: give each a field") as refused:
+        storable(value, of(annotation).output)
+    assert refused.value.code == "RESULT_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [(Card | Cash, Card(5)), (Card, GoldCard(5)), (Card | Cash, {"amount": 5}), (Order, Order([Card(1)]))],
+)
+def test_a_class_that_is_read_as_itself_or_as_its_base_is_stored(annotation: Any, value: Any) -> None:
+    assert storable(value, of(annotation).output) in ({"amount": 5}, {"paid": [{"amount": 1}]})
