@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.system.faults import final_checks, flows
+from tests.system.faults import final_checks, flows, shown
 from tests.system.faults.broker import Broker
 from tests.system.faults.client import Lost
 from tests.system.faults.fault_injection import injections
@@ -81,6 +81,8 @@ def figures_end(installation: Installation, figures: Figures, failed: list[str],
             finish()
         except (AssertionError, Lost) as error:
             failed.append(f"{type(error).__name__}: {error}")
+    if not failed:  # else the ledger may not be quiet
+        failed += [f"the_numbers_agree: {words}" for words in shown.differences(installation)]
     for process in installation.processes:
         took_s = process.stop()
         if took_s > DEADLINE_S:
