@@ -46,6 +46,12 @@ def public_error(message: str, code: str) -> GraphQLError:
     return GraphQLError(message, extensions={"code": code})
 
 
+def check_number(name: str, number: int, most: int, *, least: int = 0) -> None:
+    """Raise a public error for a number that the argument of this name cannot have."""
+    if not least <= number <= most:
+        raise public_error(f"`{name}` must be between {least} and {most:,} (got {number:,}).", "INVALID")
+
+
 def unavailable() -> GraphQLError:
     """The ledger did not answer a query or a subscription."""
     return public_error("The ledger did not answer in time. Ask again in a while.", "UNAVAILABLE")

@@ -10,7 +10,7 @@ import strawberry
 from graphql import GraphQLInterfaceType
 from strawberry import UNSET, relay
 
-from onward.graphql.base import public_error
+from onward.graphql.base import check_number, public_error
 from onward.graphql.context import Info, of
 from onward.graphql.ids import is_job_id, kind
 from onward.graphql.reading import given, read_in, read_page
@@ -89,8 +89,7 @@ async def job_count(
     filter: JobFilter | None = UNSET,
     limit: Annotated[int, strawberry.argument(description="Count no further; 100,000 at most.")] = 10_000,
 ) -> int:
-    if not 0 < limit <= MAX_COUNT:
-        raise public_error(f"`limit` must be between 1 and {MAX_COUNT:,}.", "INVALID")
+    check_number("limit", limit, MAX_COUNT, least=1)
     wanted, visible = filtered(given(filter), info.context), info.context.viewer.visible
     n, beyond = 0, ""
     async with info.context.meter.reading:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from strawberry.dataloader import DataLoader
 from strawberry.types.unset import UnsetType
 
-from onward.graphql.base import public_error, unavailable
+from onward.graphql.base import check_number, public_error, unavailable
 from onward.graphql.context import Context, Info
 from onward.graphql.ids import job_id_of
 from onward.graphql.meter import Meter
@@ -57,8 +57,8 @@ async def read_page(
     if first is not None and last is not None:
         raise public_error("Ask for `first` or for `last`, not for both.", "INVALID")
     for name, count in (("first", first), ("last", last)):
-        if count is not None and not 0 <= count <= MAX_PAGE:
-            raise public_error(f"`{name}` is between 0 and {MAX_PAGE}.", "INVALID")
+        if count is not None:
+            check_number(name, count, MAX_PAGE)
     first = PAGE if first is None and last is None else first
     newer, older = job_id_of(before), job_id_of(after)
     meter, visible = info.context.meter, info.context.viewer.visible
@@ -88,8 +88,7 @@ async def read_page(
 async def read_log_lines(info: Info, job_id: str, last: int | None) -> list[model.JobLogLine]:
     """Read the newest log lines of a job that the viewer may see. Raises GraphQLError."""
     last = PAGE if last is None else last
-    if not 0 <= last <= log_lines.MAX_LINES:
-        raise public_error(f"`last` must be between 0 and {log_lines.MAX_LINES:,} (got {last:,}).", "INVALID")
+    check_number("last", last, log_lines.MAX_LINES)
     meter = info.context.meter
     async with meter.reading:
         try:

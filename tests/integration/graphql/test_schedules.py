@@ -131,7 +131,7 @@ async def test_one_of_the_settings_is_not_deleted(api: Api) -> None:
 async def test_a_page_of_schedules_is_bounded(api: Api, first: int) -> None:
     query = "query($first: Int!) { system { schedules(first: $first) { name } } }"
     (error,) = await api.errors(query, first=first)
-    assert error["message"] == "`first` is between 0 and 200."
+    assert error["message"] == f"`first` must be between 0 and 200 (got {first})."
 
 
 async def test_only_admins_make_change_and_see_schedules(tmp_path: Path) -> None:

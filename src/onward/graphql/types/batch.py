@@ -10,7 +10,7 @@ import strawberry
 from strawberry import UNSET
 from strawberry.dataloader import DataLoader
 
-from onward.graphql.base import public_error
+from onward.graphql.base import check_number, public_error
 from onward.graphql.context import Context, Info, of
 from onward.graphql.ids import kind
 from onward.graphql.reading import MAX_PAGE, batches_by_id, given, jobs_by_id, read_in
@@ -111,8 +111,7 @@ async def newest(
     first: Annotated[int, strawberry.argument(description="So many; at most 200.")] = 20,
     after: Annotated[strawberry.ID | None, strawberry.argument(description="Only those older than this one.")] = UNSET,
 ) -> list[batches.Batch]:
-    if not 0 <= first <= MAX_PAGE:
-        raise public_error(f"`first` is between 0 and {MAX_PAGE}.", "INVALID")
+    check_number("first", first, MAX_PAGE)
     older = given(after)
     if older is not None and kind(older) != "batch":
         raise public_error("`after` must be the id of a batch.", "INVALID")

@@ -9,7 +9,7 @@ from typing import Annotated
 import strawberry
 
 from onward.dispatch.schedules import Shown
-from onward.graphql.base import public_error
+from onward.graphql.base import check_number
 from onward.graphql.context import Context, Info
 from onward.graphql.reading import read_in, unread
 from onward.graphql.resolvers import query
@@ -85,8 +85,7 @@ def schedule(shown: Shown, jobs: Mapping[str, model.Job], *, upcoming: bool = Tr
 
 @query
 async def schedules(info: Info, first: First = MAX_SHOWN, after: After = "") -> list[Schedule]:
-    if not 0 <= first <= MAX_SHOWN:
-        raise public_error(f"`first` is between 0 and {MAX_SHOWN}.", "INVALID")
+    check_number("first", first, MAX_SHOWN)
     context = info.context
     if not context.viewer.visible.everything:
         return []

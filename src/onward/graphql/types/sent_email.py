@@ -9,7 +9,7 @@ from typing import Annotated
 
 import strawberry
 
-from onward.graphql.base import public_error
+from onward.graphql.base import check_number
 from onward.graphql.context import Info
 from onward.graphql.resolvers import query
 from onward.mail import mailbox
@@ -34,8 +34,7 @@ class Letter:
 async def sent_emails(
     info: Info, first: Annotated[int, strawberry.argument(description=f"So many, at most {MAX_SHOWN}.")] = 20
 ) -> list[mailbox.SentEmail] | None:
-    if not 0 <= first <= MAX_SHOWN:
-        raise public_error(f"`first` is between 0 and {MAX_SHOWN}.", "INVALID")
+    check_number("first", first, MAX_SHOWN)
     directory = info.context.services.mail_directory
     if directory is None or not info.context.viewer.visible.everything:
         return None

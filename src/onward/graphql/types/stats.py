@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 import strawberry
 
-from onward.graphql.base import public_error
+from onward.graphql.base import check_number, public_error
 from onward.graphql.context import Info, of
 from onward.graphql.inputs import aware
 from onward.graphql.reading import given, read_in
@@ -113,8 +113,7 @@ async def failures(
     info: Info, from_: From, to: To, handler: Named = strawberry.UNSET, parts: Parts = 1
 ) -> list[Failure]:
     span, names = _asked(from_, to, given(handler))
-    if not 0 < parts <= MAX_PARTS:
-        raise public_error(f"`parts` must be between 1 and {MAX_PARTS}.", "INVALID")
+    check_number("parts", parts, MAX_PARTS, least=1)
 
     def look(tx: Tx) -> list[Failure]:
         return [
