@@ -32,8 +32,8 @@ COMMANDS_HEAD = """# Commands
 `./onward --project DIR COMMAND` reads `DIR/settings.toml`, and modules from `DIR`; without `--project` it reads the
 application's own folder. Where the [package is installed](installing.md) the same commands are
 `onward serve` and so on, and without `--project` they read the current folder.
-`./onward test` belongs to the launcher: without arguments it runs linters, type checks and all tests; with arguments
-it runs pytest alone, with these arguments.
+`./onward test` belongs to the launcher: without arguments it runs linters, type checks and the quick tests; with
+`--slow` or `--long` also those that take longer; with other arguments it runs pytest alone, with these arguments.
 
 `./onward --install-completion` teaches your shell to complete commands and options.
 

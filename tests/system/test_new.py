@@ -70,6 +70,8 @@ def test_a_test_file_is_run_by_its_path_from_any_folder(project: Path) -> None:
         ("Orders.confirm", "must look like `family.name`"),
         ("../orders.confirm", "must look like `family.name`"),
         ("orders." + "x" * 200, "at most 100 characters"),
+        ("orders.cancel_", "'ordersCancel_' is no name of a mutation"),
+        ("orders.a__b", "write single dots and underscores"),
         ("email.welcome", "there is a handler email.welcome already"),
         ("process.item", "there is a mutation processItem already"),
         ("prometheus.client", "there is a module prometheus_client already"),

@@ -10,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from onward.cli import new_handler, new_project
+from onward.config import extras
 from onward.config.errors import SettingsError
 from tests.docs.fences import fences
 from tests.processes import ROOT, onward, pytest_in
@@ -131,6 +132,13 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(SettingsError, match="cannot be written: No space left on device"):
         new_project.write(tmp_path / "shop")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_extra_the_command_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "is_installed", lambda extra: extra != "testing")
+    monkeypatch.chdir(Path(__file__).parent)
+    words = new_project._next_steps(Path("shop"))
+    assert words[1:] == ["  cd shop", '  pip install "onward[testing]"', "  pytest", "  onward serve"]
 
 
 def test_the_command_says_how_to_go_on(tmp_path: Path) -> None:

@@ -89,9 +89,11 @@ def _check(name: str) -> None:
         """A handler of that name, to check the name."""
 
     try:
-        handler(name)(nothing)
+        declared = handler(name, mutation=True)(nothing).mutation
     except ValueError as error:
         raise SettingsError(f"{error}, as in orders.confirm") from error
+    if declared is None or declared.name != _camel(name):  # the test asks for the name that a reader expects
+        raise SettingsError(f"{name}: write single dots and underscores, as in orders.confirm_all")
     if len(name) > LENGTH:
         raise SettingsError(f"a handler's name has at most {LENGTH} characters")
 

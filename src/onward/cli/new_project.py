@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from onward.cli import samples
+from onward.config import extras
 from onward.config.errors import SettingsError
 from onward.runtime import loading
 
@@ -56,6 +57,8 @@ def _package(name: str) -> str:
 
 def _next_steps(folder: Path) -> list[str]:
     lines = [f"cd {folder}", "pytest", "onward serve"]
+    if not extras.is_installed("testing"):
+        lines.insert(1, 'pip install "onward[testing]"')
     if Path("onward").is_file():  # the launcher of a clone
         lines = [f"./onward --project {folder} {command}" for command in ("test", "serve")]
     return [f"wrote {folder}; its README.md says how to go on:", *(f"  {line}" for line in lines)]

@@ -1,6 +1,7 @@
 """Ledgers that earlier releases have left in the midst of work are continued by this one."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +99,9 @@ class Table(NamedTuple):
 def contents(database: Database) -> dict[str, Table]:
     """Return the contents of the ledger."""
     engine = sa.create_engine(database.url.set(drivername="postgresql+psycopg" if database.path is None else "sqlite"))
-    with engine.connect() as connection:
+    with engine.connect() as connection, warnings.catch_warnings():
+        # SQLAlchemy does not read such indexes of SQLite, which no older release has.
+        warnings.filterwarnings("ignore", ".* expression-based index")
         found, inspector = {}, sa.inspect(connection)
         for name in inspector.get_table_names():
             rows = sorted(map(str, connection.execute(sa.text(f"SELECT * FROM {name}"))))

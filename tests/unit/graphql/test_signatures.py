@@ -17,6 +17,7 @@ from onward.graphql.base import SchemaError
 from onward.graphql.generated.mutations import mutation_of
 from onward.graphql.generated.types import Types
 from onward.graphql.schema import build
+from tests.processes import ROOT
 from tests.unit.graphql import signatures
 from tests.unit.graphql.signatures import SHOWN
 
@@ -321,3 +322,11 @@ def test_a_wrong_declaration_is_refused_where_it_is_written(mutation: Callable[[
 
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         handler("sig.one", mutation=mutation())(one)
+
+
+def test_the_client_s_package_knows_each_scalar(schema: graphql.GraphQLSchema) -> None:
+    """By `strictScalars` graphql-codegen refuses a schema with another one."""
+    text = (ROOT / "clients" / "typescript" / "src" / "scalars.ts").read_text("utf-8")
+    known = set(re.findall(r"^  (\w+): ", text, re.MULTILINE))
+    own = {name for name, one in schema.type_map.items() if isinstance(one, graphql.GraphQLScalarType)}
+    assert own - set(graphql.specified_scalar_types) <= known
