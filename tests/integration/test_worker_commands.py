@@ -37,8 +37,8 @@ def settings(tmp_path: Path) -> Settings:
         return found
 
 
-def enter(settings: Settings, id_: str, role: str | None) -> None:
-    shown = {**OLDER, "role": role, "version": role and "9.9", "memory": role and 50_000_000}
+def enter(settings: Settings, id_: str, role: str | None, takes: str | None = None) -> None:
+    shown = {**OLDER, "role": role, "version": role and "9.9", "memory": role and 50_000_000, "takes": takes}
     with terminal.writer_of(settings) as writer:
         writer.run_sync(
             lambda tx: tx.execute(_enter, id=id_, beat=1, place="", name=f"host:{id_}\x1b[2J", started_at=7, **shown)
@@ -48,8 +48,9 @@ def enter(settings: Settings, id_: str, role: str | None) -> None:
 def test_processes_are_listed_and_drained(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert workers.list_all(settings, as_json=False) == 0
     assert capsys.readouterr().out == "no process runs\n"
-    for id_, role in (("runner_a", "worker"), ("runner_b", "api"), ("runner_c", None)):
-        enter(settings, id_, role)
+    found = (("runner_a", "worker", "dramatiq:gpu dramatiq"), ("runner_b", "api", ""), ("runner_c", None, None))
+    for id_, role, takes in found:
+        enter(settings, id_, role, takes)
     assert workers.drain(settings, ["runner_a", "runner_b", "runner_none"], as_json=False) == 3
     said = capsys.readouterr()
     assert said.out == "runner_a drains\n"
@@ -68,13 +69,17 @@ def test_processes_are_listed_and_drained(settings: Settings, capsys: pytest.Cap
         "startedAt": "1970-01-01T00:00:00.000007+00:00",
         "running": 0,
         "memoryBytes": 50_000_000,
+        "queues": ["default", "gpu"],
         "draining": True,
     }
     assert (second["draining"], third["role"], third["memoryBytes"]) == (False, "unknown", None)
+    assert (second["queues"], third["queues"]) == ([], None)
     assert workers.list_all(settings, as_json=False) == 0
     table = capsys.readouterr().out
     assert "\x1b[2J" not in table
-    assert table.splitlines()[1].split()[-3:] == ["50", "MB", "draining"]
+    rows = [line.split() for line in table.splitlines()[1:]]
+    assert rows[0][-5:] == ["default,gpu", "0", "50", "MB", "draining"]
+    assert (rows[1][-4], rows[2][-2]) == ("none", "unknown")
 
 
 def test_matching_jobs_are_cancelled(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ def list_all(settings: Settings, *, as_json: bool) -> int:
             print(json.dumps(_as_object(worker)))
         return DONE
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("worker", "name", "role", "version", "started", "running", "memory", "state"):
+    for heading in ("worker", "name", "role", "version", "started", "queues", "running", "memory", "state"):
         table.add_column(heading, no_wrap=True)
     for worker in found:
         table.add_row(*(Text(plain(cell)) for cell in _cells(worker)))
@@ -65,6 +65,7 @@ def _as_object(worker: Worker) -> dict[str, object]:
         "startedAt": to_datetime(worker.started_at).isoformat(),
         "running": worker.running,
         "memoryBytes": worker.memory_bytes,
+        "queues": worker.queues,
         "draining": worker.draining,
     }
 
@@ -72,5 +73,6 @@ def _as_object(worker: Worker) -> dict[str, object]:
 def _cells(worker: Worker) -> tuple[str, ...]:
     memory = "" if worker.memory_bytes is None else f"{worker.memory_bytes // MEGABYTE} MB"
     started = to_datetime(worker.started_at).strftime("%Y-%m-%d %H:%M:%S")
+    queues = "unknown" if worker.queues is None else ",".join(worker.queues) or "none"
     state = "draining" if worker.draining else ""
-    return worker.id, worker.name, worker.role, worker.version, started, str(worker.running), memory, state
+    return worker.id, worker.name, worker.role, worker.version, started, queues, str(worker.running), memory, state

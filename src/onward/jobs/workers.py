@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from onward.jobs.base import NotFound, WorkerRefused
 from onward.storage.tables import BY_HOLDER, held, jobs, runners
 from onward.storage.transaction import Tx
+from onward.text.queues import split
 
 API = "api"  # answers requests, and may run jobs beside that
 WORKER = "worker"  # of `onward worker`, which ends when it has drained
@@ -24,6 +25,7 @@ _columns = (
     runners.c.version,
     runners.c.started_at,
     runners.c.memory,
+    runners.c.takes,
     runners.c.draining,
 )
 _all = sa.select(*_columns).order_by(runners.c.started_at, runners.c.id)
@@ -52,6 +54,7 @@ class Worker(NamedTuple):
     started_at: int
     running: int
     memory_bytes: int | None
+    queues: tuple[str, ...] | None  # whose jobs it runs; None for an older release, which does not say
     draining: bool
 
 
@@ -88,6 +91,9 @@ def drain(tx: Tx, worker_id: str) -> Worker:
     return _decode((*row[:-1], 1), worker.running)
 
 
-def _decode(row: tuple[str, str, str | None, str | None, int, int | None, int | None], running: int) -> Worker:
-    id_, name, role, version, started_at, memory, draining = row
-    return Worker(id_, name, role or UNKNOWN, version or "", started_at, running, memory, draining is not None)
+def _decode(
+    row: tuple[str, str, str | None, str | None, int, int | None, str | None, int | None], running: int
+) -> Worker:
+    id_, name, role, version, started_at, memory, takes, draining = row
+    queues = None if takes is None else tuple(sorted({split(destination)[1] for destination in takes.split()}))
+    return Worker(id_, name, role or UNKNOWN, version or "", started_at, running, memory, queues, draining is not None)

@@ -12,7 +12,7 @@ from tests.integration.graphql.conftest import Api, running, settings_in, until
 from tests.integration.graphql.test_viewers import ask, behind_tokens, header
 from tests.ledgers import OLDER
 
-FIELDS = "id name role version startedAt running memoryBytes draining"
+FIELDS = "id name role version startedAt running memoryBytes queues draining"
 WORKERS = f"{{ workers {{ {FIELDS} }} }}"
 DRAIN = f"mutation($id: ID!) {{ drainWorker(input: {{id: $id}}) {{ worker {{ {FIELDS} }} errors {{ code path }} }} }}"
 _enter = sa.insert(runners)
@@ -35,6 +35,7 @@ async def test_the_processes_are_shown(tmp_path: Path) -> None:
         assert own["name"].endswith(f":{os.getpid()}")
         assert (own["role"], own["version"], own["running"], own["draining"]) == ("api", version(), 0, False)
         assert own["memoryBytes"] > 1_000_000
+        assert own["queues"] == ["default"]
         assert own["startedAt"].startswith("20")
 
 
@@ -45,7 +46,8 @@ async def test_a_worker_is_asked_to_drain_and_any_other_process_is_not(tmp_path:
             drained = (await api.data(DRAIN, id=beside))["drainWorker"]
             assert drained["errors"] == []
             assert (drained["worker"]["id"], drained["worker"]["draining"]) == (beside, True)
-        own, _ = (await api.data(WORKERS))["workers"]
+        own, older = (await api.data(WORKERS))["workers"]
+        assert older["queues"] is None
         refused = (await api.data(DRAIN, id=own["id"]))["drainWorker"]
         assert refused["errors"] == [{"code": "CONFLICT", "path": ["id"]}]
         assert (refused["worker"]["id"], refused["worker"]["draining"]) == (own["id"], False)

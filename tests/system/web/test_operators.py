@@ -93,6 +93,7 @@ async def test_a_process_says_what_it_runs_and_a_refused_drain_says_why(
                 "role": "worker",
                 "version": "0",
                 "running": 12,
+                "queues": ["default", "gpu"],
             }
             data["workers"].append(worker)
             attempts = [{"worker": "elsewhere:7", "startedAt": since}]
@@ -105,7 +106,9 @@ async def test_a_process_says_what_it_runs_and_a_refused_drain_says_why(
         await expect(own).to_contain_text("API, and its background jobs")
         await expect(own).to_contain_text("drains when it is stopped")
         await expect(own.locator(".at-memory")).to_have_text(re.compile(r"\d+ MB"))
+        await expect(own.locator(".at-queues")).to_have_text("default")
         worker = page.locator('[data-worker="runner_gone"]')
+        await expect(worker.locator(".at-queues")).to_have_text("default, gpu")
         await expect(worker.get_by_role("link", name="video.cut")).to_have_attribute("href", "#/jobs/job_x")
         await expect(worker).to_contain_text("11 more")
         await no_findings(page, console_packages)

@@ -29,6 +29,10 @@ class Worker:
     started_at: datetime
     running: int = strawberry.field(description="The number of jobs that it runs.")
     memory_bytes: float | None = strawberry.field(description="Its resident memory at its newest sign of life.")
+    queues: list[str] | None = strawberry.field(
+        description="The queues whose jobs it runs, by name; `default` is that of jobs without one. Null for a process"
+        " of an older release, which does not say."
+    )
     draining: bool = strawberry.field(description="True if it begins no further job, or is to do so within a second.")
 
     @classmethod

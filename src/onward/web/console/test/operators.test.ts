@@ -48,7 +48,7 @@ test('a limit is told in words', () => {
 });
 
 test('a process has the jobs whose last attempt it runs, the longest first', () => {
-  const worker = (name: string) => ({ id: `runner_${name}`, name, role: 'worker', version: '1', startedAt: '', running: 2, memoryBytes: null, draining: false });
+  const worker = (name: string) => ({ id: `runner_${name}`, name, role: 'worker', version: '1', startedAt: '', running: 2, memoryBytes: null, queues: null, draining: false });
   const job = (id: string, ...attempts: [string, string][]) => (
     { id, handler: 'a.slow', status: 'RUNNING' as const, attempts: attempts.map(([by, startedAt]) => ({ worker: by, startedAt })) });
   const [a, b] = processes({

@@ -37,6 +37,7 @@ function Shown({ told, refresh }: { told: Told; refresh: () => void }) {
   const columns: Column<Row>[] = [
     { name: 'name', head: 'Process', width: 14, cell: (row) => <Name row={row} release={told.system.version} /> },
     { name: 'started', head: 'Started', width: 8, away: true, cell: ({ startedAt }) => <Time at={startedAt} relative /> },
+    { name: 'queues', head: 'Queues', width: 8, cell: ({ queues }) => <Queues queues={queues} /> },
     { name: 'memory', head: 'Memory', width: 6, numeric: true, cell: ({ memoryBytes }) => (memoryBytes === null ? '' : bytes(memoryBytes)) },
     { name: 'running', head: 'Runs', cell: (row) => <Running row={row} /> },
     { name: 'act', head: 'Change', width: 9, cell: (row) => <Drain row={row} refresh={refresh} /> },
@@ -59,6 +60,11 @@ function Name({ row: { id, name, role, version, draining }, release }: { row: Ro
       <div class={version === release ? 'small faint' : 'small warn'}>{version ? `release ${version}` : 'an older release'}</div>
     </div>
   );
+}
+
+function Queues({ queues }: { queues: Row['queues'] }) {
+  if (queues === null) return <span class="faint">unknown</span>;
+  return queues.length ? <>{queues.join(', ')}</> : <span class="faint">none</span>;
 }
 
 function Running({ row: { running, jobs } }: { row: Row }) {
