@@ -2,6 +2,8 @@
 
 FastAPI and Strawberry are imported where the application is embedded: code that only enqueues loads neither.
 `synchronous.py` has the calls for plain code.
+
+The file is long because each method is told and typed here, and done elsewhere.
 """
 
 from __future__ import annotations

@@ -6,13 +6,14 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+LONG = 300  # lines of a file that needs no reason for them
 OPENINGS = re.compile(
     r'^[ ]*r?"""((?:They|It|Its|There|Whether|Who|What|Whose|Whom|That|Which|Whatever|Whoever|However|Nor|And|Also|But'
     r"|Else|So|Though|Likewise|Those|These|As|Then|Such)\b[^\n]*)",
     re.MULTILINE,
 )
 FORMER = re.compile(
-    r"\b_?(?:begun|bury|carry|courier|deaths|insist|kit|law|let_out|look_about|makes_up|mend|patience_s|see_off|settle"
+    r"\b_?(?:begun|bury|carry|courier|deaths|hand_over|insist|kit|law|let_out|look_about|makes_up|mend|patience_s|see_off|settle"
     r"|sort_out|strays|told|unsaid|welcome_elsewhere)\b(?= ?[=:,()]| in |$)"
 )
 
@@ -57,3 +58,13 @@ def test_no_name_is_of_the_former_vocabulary() -> None:
         if FORMER.fullmatch(name)
     }
     assert found == set()
+
+
+def test_a_long_file_of_the_library_says_why_it_is_long() -> None:
+    heads = {
+        path.relative_to(ROOT): " ".join((ast.get_docstring(ast.parse(text)) or "").split())
+        for path in (ROOT / "src" / "onward").rglob("*.py")
+        if (text := path.read_text("utf-8")).count("\n") > LONG
+    }
+    silent = [str(path) for path, head in heads.items() if "The file is long because" not in head]
+    assert silent == []

@@ -1,6 +1,8 @@
 """The command line. Each command imports what it needs when it runs, so that `onward --help` is quick.
 
 In one file, since signatures and docstrings are what `--help` and docs/commands.md show, command after command.
+
+The file is long because each command declares its options here, and does its work elsewhere.
 """
 
 import os

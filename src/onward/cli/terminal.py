@@ -1,6 +1,8 @@
 """The commands of `onward jobs`: show jobs and control them.
 
 Each function gives the exit code: 0, or 1 where something was refused or did not succeed, or 3 for an unknown id.
+
+The file is long because the commands share how jobs are found, printed and refused.
 """
 
 import asyncio

@@ -1,6 +1,8 @@
 """The settings of a project: settings.toml, overridden by environment variables.
 
 In one file, because docs/settings.md is generated from these classes and readers look for a setting here.
+
+The file is long because each setting is told, bounded and checked where it is declared.
 """
 
 import codecs

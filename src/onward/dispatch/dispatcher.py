@@ -1,4 +1,7 @@
-"""Accepts jobs into the ledger and delivers them to their backend."""
+"""Accepts jobs into the ledger and delivers them to their backend.
+
+The file is long because acceptance and delivery share what is known of the backends.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Accepts a mutation's job in one transaction of the ledger; the idempotency key is looked up first."""
+"""Accepts a mutation's job in one transaction of the ledger; the idempotency key is looked up first.
+
+The file is long because all ways into the ledger that a mutation has share its checks, and their order.
+"""
 
 from __future__ import annotations
 

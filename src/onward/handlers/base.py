@@ -1,4 +1,7 @@
-"""The definition of a handler: its name, steps, retry policy and checked parameters."""
+"""The definition of a handler: its name, steps, retry policy and checked parameters.
+
+The file is long because the decorators repeat the options of a handler for type checkers.
+"""
 
 import inspect
 import re

@@ -3,6 +3,8 @@
 A wake-up makes it read sooner; without one it reads every `Timings.change_poll_s` while there are subscriptions. A
 change that was committed before a read is never missed: on SQLite commits are numbered one after another, and on
 PostgreSQL each read adds the transactions that were going on at the read before, and are over now.
+
+The file is long because its bounds hold only together: what is read, kept, missed and told of.
 """
 
 from __future__ import annotations

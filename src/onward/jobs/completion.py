@@ -1,4 +1,7 @@
-"""Records the progress of a running job: finished steps, the outcome, and the dispatched jobs."""
+"""Records the progress of a running job: finished steps, the outcome, and the dispatched jobs.
+
+The file is long because each end of a step or an attempt is one transaction, with all that comes with it.
+"""
 
 from __future__ import annotations
 

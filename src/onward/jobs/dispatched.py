@@ -2,6 +2,8 @@
 
 Chunks become jobs in a transaction that also deletes them, so it does not matter which process does that, and others
 write in between.
+
+The file is long because a chunk is stored, published, taken and discarded by statements that share its conditions.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from onward.storage.writer import Writer
 from onward.telemetry import logger
 
 CHUNK = 50
-MOST = 200  # jobs that one commit accepts at most
+MAX_AT_ONCE = 200  # jobs that one commit accepts at most
 STAGED = 2**62  # in `accepted_at`: of a batch that is not known as a whole yet, and may never be
 
 Insert = Callable[[Tx, NewJob], Job]
@@ -204,14 +206,14 @@ class _Expansion:
     def __init__(
         self, writer: Writer, insert: Insert, enqueuer: FailureEnqueuer, left: set[str], older_than_us: int
     ) -> None:
-        self.commits = ShortCommits(writer, most=MOST)
+        self.commits = ShortCommits(writer, most=MAX_AT_ONCE)
         self._writer = writer
         self._insert = insert
         self._enqueuer = enqueuer
         self._left = left
         self._older_than_us = older_than_us
         self._after = ""
-        self._most = MOST
+        self._most = MAX_AT_ONCE
         self._tried: list[str] = []
         self._log = logger("maintenance")
 
@@ -250,7 +252,7 @@ class _Expansion:
         if len(self._tried) > 1:  # the wrong one is found by itself
             self._most = CHUNK
             return []
-        (id_,), self._most = self._tried, MOST
+        (id_,), self._most = self._tried, MAX_AT_ONCE
         if self._writer.database.driver.refuses_values(error):
             failed = await self._give_up(id_, error)
             if failed is not None:

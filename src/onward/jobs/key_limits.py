@@ -43,7 +43,7 @@ from onward.storage.transaction import Tx
 
 UNPLACED = -(2**30)
 """In `placed`: a caller's transaction brought the job, and nobody has asked for its place; below 0 also when raised."""
-MOST_OF_KEY, MOST = 100, 500  # jobs that one transaction lets start: of one key, and in all
+MAX_OF_KEY, MAX_STARTS = 100, 500  # jobs that one transaction lets start: of one key, and in all
 LOCKED_US = 20_000  # after which a job is tried again that another transaction holds
 CHANGED = "changed "  # before the name of a limit that has changed: no key begins like this, as no name has a blank
 
@@ -312,7 +312,7 @@ def assign(tx: Tx) -> list[Job]:
     tx.lock_keys(started)
     wanted = {key: present.get(name_of(key), Limit()) for key in started}
     keys = [_Key(state, wanted[state.key], tx.now) for state in _states(tx, wanted)]
-    left = MOST
+    left = MAX_STARTS
     for key in keys:
         key.start(started[key.state.key])
         left -= key.choose(tx, left)
@@ -384,7 +384,7 @@ class _Key:
     def choose(self, tx: Tx, most: int) -> int:
         """Choose the jobs that are to start, at most so many; return their number."""
         able = min(self._places, self._starts)
-        n = min(able, most, MOST_OF_KEY)
+        n = min(able, most, MAX_OF_KEY)
         if n > 0 and self.state.first is not None:
             if n == 1 or self.state.second is None:
                 self.chosen, self._more = [self.state.first], self.state.second is not None

@@ -1,4 +1,7 @@
-"""A job and its parts: plain frozen values, times as integer microseconds UTC."""
+"""A job and its parts: plain frozen values, times as integer microseconds UTC.
+
+The file is long because it holds plain values alone, which all that is below it shares.
+"""
 
 from __future__ import annotations
 

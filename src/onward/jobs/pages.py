@@ -1,4 +1,7 @@
-"""Pages of jobs, newest first, by keyset: every page costs the same."""
+"""Pages of jobs, newest first, by keyset: every page costs the same.
+
+The file is long because each filter has to be told to both databases in the words of the index that finds its jobs.
+"""
 
 from __future__ import annotations
 

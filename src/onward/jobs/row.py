@@ -3,6 +3,8 @@
 A whole row is the parameters of `_decode`, which statements select as `ALL`. Each tuple below is a kind of partial row:
 `columns` gives its fields to a statement, and makes what the statement found readable by name. Names are those of the
 code; a column that is called otherwise is in `_COLUMN`.
+
+The file is long because each column has its place, its encoding and its decoding side by side.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 A runner belongs to a process and its event loop. What becomes of a job is made into an `Outcome` first, and recorded by
 one compare-and-set, which a lost claim cannot pass.
+
+The file is long because `build_runner` at its end joins all parts of a runner.
 """
 
 from __future__ import annotations

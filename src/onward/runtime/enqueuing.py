@@ -77,7 +77,7 @@ class Enqueuer:
             writer=writer,
             prepare=self._prepared,
             accept=self._insert,
-            hand_over=self._hand_over,
+            deliver=self._deliver,
         )
 
     async def enqueue(
@@ -104,7 +104,7 @@ class Enqueuer:
                 return found
             if not found.replayed:
                 span.set(job=found.id)
-                await self._hand_over([found])
+                await self._deliver([found])
         return found.id
 
     async def enqueue_many(self, requests: Iterable[JobRequest], options: Options) -> list[str]:
@@ -123,7 +123,7 @@ class Enqueuer:
         order = uniqueness.order_of_many(prepared)
         async for jobs in in_slices(self._writer, prepared, self._accept_each, most=CHUNK, order=order):
             ids += [job.id for job in jobs]
-            await self._hand_over(jobs)
+            await self._deliver(jobs)
         return ids
 
     def request_within(
@@ -264,7 +264,7 @@ class Enqueuer:
 
         return write, uniqueness.order(new, lock_order.key(*names.values()))
 
-    async def _hand_over(self, jobs: list[Job]) -> None:
+    async def _deliver(self, jobs: list[Job]) -> None:
         self._dispatcher.count(jobs)
         await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
 

@@ -65,14 +65,14 @@ class BatchEnqueuer:
         writer: Writer,
         prepare: Callable[[JobRequest, Options], NewJob],
         accept: Insert,
-        hand_over: Callable[[list[Job]], Awaitable[None]],
+        deliver: Callable[[list[Job]], Awaitable[None]],
     ) -> None:
         self._handlers = handlers
         self._dispatcher = dispatcher
         self._writer = writer
         self._prepare = prepare
         self._accept = accept
-        self._hand_over = hand_over
+        self._deliver = deliver
         self._expanding: asyncio.Task[None] | None = None
         self._more = False  # chunks were published since the last look at them began
         self._left: set[str] = set()  # chunks that cannot become jobs
@@ -96,7 +96,7 @@ class BatchEnqueuer:
         except BaseException:
             self._writer.post(partial(dispatched.discard, batch_id=making.id), LAST)
             raise
-        await self._hand_over(accepted)
+        await self._deliver(accepted)
         if accepted and making.is_long:
             self._expand()
         return batch_id

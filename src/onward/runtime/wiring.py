@@ -2,6 +2,8 @@
 
 Everything that a process opens is on one stack, so that it is closed in order, whatever raises at the start, in the
 drain or at a close.
+
+The file is long because its parts are built in the one order in which they know each other.
 """
 
 from __future__ import annotations

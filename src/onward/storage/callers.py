@@ -3,6 +3,8 @@
 Each kind of connection becomes a cursor such as the drivers' own. An asynchronous one is awaited from within the
 transaction function, which is synchronous, by the greenlets that SQLAlchemy has for this. A kind is known by the names
 of its classes, so that no library is loaded which the program does not use.
+
+The file is long because each kind of session has its own way to the same few statements.
 """
 
 from __future__ import annotations

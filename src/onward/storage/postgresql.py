@@ -1,4 +1,7 @@
-"""The ledger on PostgreSQL: connections, time, the writer's transactions."""
+"""The ledger on PostgreSQL: connections, time, the writer's transactions.
+
+The file is long because all that differs from SQLite is here, as all of SQLite is in the file beside it.
+"""
 
 from __future__ import annotations
 

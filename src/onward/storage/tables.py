@@ -1,6 +1,8 @@
 """The ledger's tables, under the name that `Place` replaces.
 
 Times are integer microseconds since 1970 in UTC, by the ledger's own clock; JSON is text.
+
+The file is long because it is the list of all tables.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ A batch is first run as it is; where a function raises, the batch is rolled back
 each function, so that the others are kept: savepoints are paid for only when they are needed. Where not even they keep
 the others, as for a constraint that is checked at the commit, each function gets a transaction of its own.
 The functions of a batch run in the order of the rows that they lock (`lock_order`).
+
+The file is long because what a failed commit means for each of its requests is decided in one place.
 """
 
 from __future__ import annotations

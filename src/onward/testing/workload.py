@@ -1,6 +1,8 @@
 """The handlers of the contract tests. Each notes its progress in a folder's `notes`; files there control it.
 
 One module, since that is what the settings of a project under test name.
+
+The file is long because each handler does one thing that a backend can get wrong.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The process of a handler with `process=True`, which runs the steps of one attempt for `onward.jobs.step_process`."""
+"""The process of a handler with `process=True`, which runs the steps of one attempt for `onward.jobs.step_process`.
+
+The file is long because it is the whole other side of one pipe.
+"""
 
 from __future__ import annotations
 

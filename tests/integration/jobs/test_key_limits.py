@@ -417,7 +417,7 @@ def test_a_smaller_limit_holds_once_what_has_a_place_is_over(writer: Writer) -> 
 
 def test_without_the_limit_all_its_jobs_run(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key of another limit is left as it is."""
-    monkeypatch.setattr(key_limits, "MOST_OF_KEY", 2)
+    monkeypatch.setattr(key_limits, "MAX_OF_KEY", 2)
     limited(writer, concurrency=1)
     limited(writer, handler=OTHER, name="crm", concurrency=1)
     accepted = queue(writer, 9)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from typing_extensions import deprecated
 
 from onward.handlers.base import (
     Handler,
@@ -300,3 +301,13 @@ def test_an_option_of_another_type_is_refused_where_it_is_given(options: dict[st
 def test_an_argument_of_another_type_is_refused_by_its_name(make: Callable[[Any], Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         make(5)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_deprecated_function_makes_a_deprecated_mutation(*, is_async: bool) -> None:
+    async def one(job: Any) -> None: ...
+    def other(job: Any) -> None: ...
+
+    made = handler("test.old", mutation=True)(deprecated("Use `test.new`.")(one if is_async else other))
+    assert made.mutation is not None
+    assert made.mutation.deprecated == "Use `test.new`."

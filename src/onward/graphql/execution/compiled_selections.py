@@ -7,6 +7,8 @@ value again and reports what is wrong.
 
 `completions` completes the values of each kind of type. Over 300 lines, since plan, compiler and executor are
 one replacement for one method of graphql-core.
+
+The file is long because it stands in for one class of graphql-core's, method by method.
 """
 
 from __future__ import annotations
