@@ -8,7 +8,7 @@ import orjson
 import sqlalchemy as sa
 
 from onward.handlers.results import ChildError, ChildResult
-from onward.jobs.batches import RETRIED, Batch, BatchState
+from onward.jobs.batches import Batch, BatchState, may_be_retried
 from onward.jobs.states import RETRYABLE, JobStatus
 from onward.storage.sql import one_of
 from onward.storage.tables import BY_BATCH, batches, jobs
@@ -20,9 +20,7 @@ PAGE = 100  # results that are read at once; each may have 64 kB
 _p = sa.bindparam
 # A batch, and those in it that are retried with it, however deep.
 _retried = sa.select(batches.c.id).where(batches.c.id == _p("batch_")).cte("retried", recursive=True)
-_retried = _retried.union_all(
-    sa.select(batches.c.id).where(batches.c.parent == _retried.c.id, one_of(batches.c.state, RETRIED))
-)
+_retried = _retried.union_all(sa.select(batches.c.id).where(batches.c.parent == _retried.c.id, may_be_retried))
 _failed_in = (
     sa.select(jobs.c.id)
     .where(jobs.c.batch == _retried.c.id, one_of(jobs.c.status, RETRYABLE))
@@ -41,6 +39,13 @@ _count_nested = (
     sa.select(batches.c.state, sa.func.count())
     .where(batches.c.parent == _p("batch_"), sa.or_(batches.c.next_job.is_(None), batches.c.state == B.STOPPED.value))
     .group_by(batches.c.state)
+)
+# A `then` that waits until its batch, which is retried, is over again: its row has the status of before.
+_count_waiting = (
+    sa.select(jobs.c.status, sa.func.count())
+    .select_from(batches.join(jobs, jobs.c.id == batches.c.next_job))
+    .where(batches.c.parent == _p("batch_"), batches.c.finished_at.is_(None))
+    .group_by(jobs.c.status)
 )
 _NESTED = {B.DONE: S.SUCCEEDED, B.STOPPED: S.FAILED, B.CANCELLED: S.CANCELLED}
 # Each status by the index, then merged: a page costs the same wherever it is.
@@ -87,6 +92,9 @@ def counts(tx: Tx, batch: Batch) -> dict[JobStatus, int]:
     if batch.total > batch.jobs:
         for state, n in tx.all(_count_nested, batch_=batch.id):
             found[_NESTED.get(BatchState(state), S.RUNNING)] += n
+        for status, n in tx.all(_count_waiting, batch_=batch.id):
+            found[JobStatus(status)] -= n
+            found[S.RUNNING] += n
     return found
 
 

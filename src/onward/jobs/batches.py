@@ -45,7 +45,7 @@ class BatchState(StrEnum):
 B = BatchState
 FINISHED = frozenset({B.DONE, B.STOPPED, B.CANCELLED})
 ATTENDED = frozenset({B.STOPPING, B.CANCELLING, B.RETRYING})  # somebody has to go through the children
-RETRIED = frozenset({B.STOPPED, B.CANCELLED})  # those of batches that are retried with the one that holds them
+NOT_DONE = frozenset({B.STOPPED, B.CANCELLED})  # of finished batches that count as failed in the one that holds them
 _ENDS = {B.OPEN: B.DONE, B.STOPPING: B.STOPPED, B.CANCELLING: B.CANCELLED}
 
 
@@ -108,22 +108,56 @@ _move = (
 _children = sa.select(jobs.c.id).where(jobs.c.batch == _p("batch_")).with_hint(jobs, BY_BATCH, "sqlite")
 _limited = _children.limit(_p("limit_", type_=sa.Integer))
 _any_open = _children.where(one_of(jobs.c.status, _OPEN)).limit(1)
-_any_failed = _children.where(one_of(jobs.c.status, RETRYABLE)).limit(1)
+# The `then` of a batch in the batch that is retried waits for it, and counts for nothing meanwhile.
+_inner = batches.alias("inner_batch")
+_waits_for_inner = sa.exists(
+    sa.select(_inner.c.id).where(_inner.c.next_job == jobs.c.id, _inner.c.finished_at.is_(None))
+)
+_any_failed = _children.where(one_of(jobs.c.status, RETRYABLE), ~_waits_for_inner).limit(1)
 _waiting = _limited.where(one_of(jobs.c.status, _OPEN - HELD))
 _not_cancelled = _limited.where(one_of(jobs.c.status, _OPEN - {S.CANCELLING}))
 _to_retry = (
     sa.select(jobs.c.id, jobs.c.position)
     .where(jobs.c.batch == _p("batch_"), jobs.c.status == _p("status_"), jobs.c.position > _p("after_"))
-    .where(jobs.c.changed < _p("retried_"))
+    .where(jobs.c.changed < _p("retried_"), ~_waits_for_inner)
     .order_by(jobs.c.position)
     .limit(_p("limit_", type_=sa.Integer))
     .with_hint(jobs, BY_BATCH, "sqlite")
 )
 _nested = sa.select(batches.c.id).where(batches.c.parent == _p("batch_"))
 _any_nested_open = _nested.where(batches.c.finished_at.is_(None)).limit(1)
-_any_nested_failed = _nested.where(one_of(batches.c.state, RETRIED)).limit(1)
+_any_nested_failed = _nested.where(one_of(batches.c.state, NOT_DONE)).limit(1)
 _nested_to_cancel = _nested.where(batches.c.finished_at.is_(None), batches.c.state != B.CANCELLING.value)
-_nested_to_retry = _nested.where(one_of(batches.c.state, RETRIED))
+_thens = jobs.alias("then_job")
+_then_retryable = sa.exists(
+    sa.select(_thens.c.id).where(_thens.c.id == batches.c.next_job, one_of(_thens.c.status, RETRYABLE))
+)
+may_be_retried: sa.ColumnElement[bool] = sa.or_(
+    one_of(batches.c.state, NOT_DONE),
+    sa.and_(batches.c.state == B.DONE.value, sa.or_(batches.c.next_job.is_(None), _then_retryable)),
+)
+"""The condition of a batch in a batch: it may be retried with that one, if something in it has failed."""
+# The batches in a batch, however deep, each with the one directly in that batch that holds it.
+_below = (
+    sa.select(batches.c.id, batches.c.state, batches.c.id.label("top"))
+    .where(batches.c.parent == _p("batch_"), may_be_retried)
+    .cte("below", recursive=True)
+)
+_below = _below.union_all(
+    sa.select(batches.c.id, batches.c.state, _below.c.top).where(batches.c.parent == _below.c.id, may_be_retried)
+)
+_failed_below = sa.exists(
+    sa.select(jobs.c.id)
+    .where(jobs.c.batch == _below.c.id, one_of(jobs.c.status, RETRYABLE))
+    .with_hint(jobs, BY_BATCH, "sqlite")
+)
+_nested_to_retry = (
+    sa.select(_below.c.top)
+    .where(sa.or_(one_of(_below.c.state, NOT_DONE), _failed_below))
+    .distinct()
+    .order_by(_below.c.top)
+)
+_any_nested_to_retry = _nested_to_retry.limit(1)
 _followed = _all.where(batches.c.next_job == _p("job_"))
 _outer = batches.alias("outer_batch")
 _followers = jobs.alias("follower")
@@ -253,9 +287,11 @@ def verdict(tx: Tx, batch: Batch) -> BatchState | None:
     # The open ones first: a child that ends between the two reads is seen by the second.
     is_open = batch.made < batch.jobs or tx.one(_any_open, batch_=batch.id) or tx.one(_any_nested_open, batch_=batch.id)
     failed = batch.state is B.OPEN and batch.stops and _has_failed(tx, batch)
+    # A batch whose `then` has followed, and is kept to run again, is cancelled: no other job may follow it.
+    stopping, stopped = (B.STOPPING, B.STOPPED) if batch.next_job is None else (B.CANCELLING, B.CANCELLED)
     if is_open:
-        return B.STOPPING if failed else None
-    return B.STOPPED if failed else _ENDS[batch.state]
+        return stopping if failed else None
+    return stopped if failed else _ENDS[batch.state]
 
 
 def _has_failed(tx: Tx, batch: Batch) -> bool:
@@ -279,11 +315,11 @@ def advance(tx: Tx, batch_id: str | None, *, accept: Insert, route: Route) -> li
         to = None if batch is None else verdict(tx, batch)
         if batch is None or to is None:
             break
-        job = None if to is B.STOPPING else _next(tx, batch, to, accept, route)
+        job = None if to in ATTENDED else _next(tx, batch, to, accept, route)
         _moved(tx, batch, to, next_job=batch.next_job if job is None else job.id)
         if job is not None:
             following.append(job)
-        batch_id = None if to is B.STOPPING else batch.parent
+        batch_id = None if to in ATTENDED else batch.parent
     return following
 
 
@@ -354,7 +390,7 @@ def why_not_retried(tx: Tx, batch: Batch) -> str | None:
         if job is None:
             return "the job that follows the batch has been deleted; retry single jobs"
         return None if job.status in RETRYABLE else f"the job that follows the batch is {job.status}; retry single jobs"
-    if batch.state is B.DONE and not _has_failed(tx, batch):
+    if batch.state is B.DONE and not (_has_failed(tx, batch) or tx.one(_any_nested_to_retry, batch_=batch.id)):
         return "nothing in the batch has failed: there is nothing to retry"
     return None
 
@@ -428,14 +464,14 @@ def retry_children(tx: Tx, limit: int, *, batch_id: str, status: JobStatus, afte
 
 
 def retry_nested(tx: Tx, batch_id: str) -> None:
-    """Retry a stopped or cancelled batch with the one that holds it, unless the job that follows it reads it still."""
+    """Retry a batch with the one that holds it, if it can be retried still."""
     batch = _decode(tx.one(_lock, id_=batch_id))
-    if batch is not None and batch.state in RETRIED and why_not_retried(tx, batch) is None:
+    if batch is not None and why_not_retried(tx, batch) is None:
         _moved(tx, batch, B.RETRYING, next_job=_then(batch))
 
 
 def nested_to_retry(tx: Tx, batch: Batch) -> list[str]:
-    """Return the batches in the batch that have to be retried with it."""
+    """Return the batches in the batch that have to be retried with it: something in each, however deep, has failed."""
     return tx.scalars(_nested_to_retry, batch_=batch.id)
 
 

@@ -482,14 +482,137 @@ async def test_children_are_kept_as_long_as_what_holds_and_follows_them(writer: 
 
 
 async def test_the_jobs_that_a_retry_queues_again_are_counted_in_batches_of_the_batch_too(writer: Writer) -> None:
-    """One that is over by its `then` is left, whatever has failed in it."""
-    batch_ = await accepted(writer, batch([*children(2), batch([batch(children(3))]), batch(children(4))]))
-    state = sa.update(batch_rows).values(state="DONE").where(batch_rows.c.total == 4, batch_rows.c.parent.is_not(None))
+    """One whose `then` has succeeded is left, whatever has failed in it."""
+    inner = [batch([batch(children(3))]), batch(children(4)), batch(children(8)), batch(children(16))]
+    batch_ = await accepted(writer, batch([*children(2), *inner]))
     stop = sa.update(batch_rows).values(state="STOPPED", finished_at=batch_rows.c.created_at)
-    await writer.run(lambda tx: (tx.execute(stop), tx.execute(state)))
+    of = sa.update(batch_rows).values(state="DONE")
+    thens = {total: await writer.run(lambda tx: ledger.accept(tx, new_job())) for total in (8, 16)}
+    await writer.run(lambda tx: (tx.execute(stop), tx.execute(of.where(batch_rows.c.total == 4))))
+    for total, then in thens.items():
+        followed = of.values(next_job=then.id).where(batch_rows.c.total == total)
+        await writer.run(lambda tx, followed=followed: tx.execute(followed))  # type: ignore[misc]
     await writer.run(lambda tx: tx.execute(sa.update(jobs).values(status="FAILED")))
+    succeed = sa.update(jobs).values(status="SUCCEEDED").where(jobs.c.id == thens[16].id)
+    await writer.run(lambda tx: tx.execute(succeed))
     counted = partial(batch_children.count_retried, batch_id=batch_.id)
-    assert await writer.database.read(lambda tx: (counted(tx, most=100), counted(tx, most=4))) == (5, 4)
+    assert await writer.database.read(lambda tx: (counted(tx, most=100), counted(tx, most=4))) == (2 + 3 + 4 + 8, 4)
+
+
+async def inner_of(writer: Writer, batch_: Batch) -> list[Batch]:
+    """Return the batches in the batch, by their positions."""
+    ids = sa.select(batch_rows.c.id).where(batch_rows.c.parent == batch_.id).order_by(batch_rows.c.position)
+    return [await there(writer, one) for one in await writer.database.read(lambda tx: tx.scalars(ids))]
+
+
+async def with_status(writer: Writer, batch_: Batch, status: JobStatus) -> list[str]:
+    """Return the ids of the children in that status, in the order of the batch."""
+    ids = sa.select(jobs.c.id).where(jobs.c.batch == batch_.id, jobs.c.status == status.value)
+    return await writer.database.read(lambda tx: tx.scalars(ids.order_by(jobs.c.position)))
+
+
+async def end_one(writer: Writer, job_id: str, status: JobStatus) -> None:
+    ended = sa.update(jobs).where(jobs.c.id == job_id).values(status=status.value, finished_at=jobs.c.created_at)
+    await writer.run(lambda tx: tx.execute(ended.values(changed=sa.bindparam("now_")), now_=tx.change))
+
+
+def keeping(writer: Writer) -> BatchKeeper:
+    """Return a keeper that accepts and delivers nothing by itself, on any look."""
+    return BatchKeeper(writer, Enqueuer(), Metrics())
+
+
+async def kept(keeper: BatchKeeper, batch_: Batch) -> None:
+    keeper.look(batch_.id)
+    await until(lambda: not keeper._tasks)
+
+
+async def test_a_retry_reaches_what_failed_in_batches_that_are_over_by_themselves(writer: Writer) -> None:
+    """A batch goes on though a child has failed, however deep; one in which nothing failed stays as it is."""
+    request = batch([batch([batch(children(2))]), batch(children(1))], then=THEN)
+    batch_ = await accepted(writer, request)
+    middle, fine = await inner_of(writer, batch_)
+    (deepest,) = await inner_of(writer, middle)
+    await end_one(writer, (await with_status(writer, deepest, S.QUEUED))[0], S.FAILED)
+    for one in (deepest, fine):
+        await end(writer, one)
+    await advance(writer, fine.id)
+    (follower,) = await advance(writer, deepest.id)
+    await end_one(writer, follower.id, S.FAILED)
+
+    keeper = keeping(writer)
+    await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
+    await kept(keeper, batch_)
+    assert [len(await with_status(writer, deepest, status)) for status in (S.QUEUED, S.SUCCEEDED)] == [1, 1]
+    found = [(await there(writer, one.id)).state for one in (batch_, middle, deepest, fine)]
+    assert found == [*[BatchState.OPEN] * 3, BatchState.DONE]
+    await end(writer, deepest)
+    assert [(again.id, again.run) for again in await advance(writer, deepest.id)] == [(follower.id, 2)]
+    assert (await there(writer, batch_.id)).state is BatchState.DONE
+
+
+@pytest.mark.parametrize("stop", [False, True])
+async def test_the_then_of_a_batch_in_a_batch_runs_again_after_its_children(writer: Writer, *, stop: bool) -> None:
+    """Until then it keeps its row, which neither is retried, nor stops the outer batch, nor is counted as failed."""
+    inner_then = JobRequest("conformance.inner", {})
+    batch_ = await accepted(writer, batch([batch(children(2), then=inner_then)], then=THEN, stop=stop))
+    (inner,) = await inner_of(writer, batch_)
+    await end_one(writer, (await with_status(writer, inner, S.QUEUED))[0], S.FAILED)
+    await end(writer, inner)
+    (first,) = await advance(writer, inner.id)
+    await end_one(writer, first.id, S.FAILED)
+    followers = await advance(writer, batch_.id)
+    for follower in followers:
+        await end_one(writer, follower.id, S.FAILED)
+    assert (await there(writer, batch_.id)).state is (BatchState.STOPPED if stop else BatchState.DONE)
+
+    keeper = keeping(writer)
+    await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
+    await kept(keeper, batch_)
+    assert len(await with_status(writer, inner, S.QUEUED)) == 1
+    assert await with_status(writer, batch_, S.FAILED) == [first.id]
+    assert (await there(writer, batch_.id)).state is BatchState.OPEN
+    counts = await writer.database.read(lambda tx: batch_children.counts(tx, batch_))
+    assert {status: n for status, n in counts.items() if n} == {S.RUNNING: 1}
+
+    await end(writer, inner)
+    (again,) = await advance(writer, inner.id)
+    assert (again.id, again.run, again.status) == (first.id, 2, S.QUEUED)
+    await end_one(writer, first.id, S.SUCCEEDED)
+    (last,) = await advance(writer, batch_.id)
+    assert (last.handler, last.run) == ("conformance.then", 1 if stop else 2)
+    assert (await there(writer, batch_.id)).state is BatchState.DONE
+
+
+async def test_a_retry_is_refused_if_all_that_failed_is_in_a_batch_whose_then_has_succeeded(writer: Writer) -> None:
+    batch_ = await accepted(writer, batch([batch(children(1), then=THEN)]))
+    (inner,) = await inner_of(writer, batch_)
+    await end(writer, inner, S.FAILED)
+    (follower,) = await advance(writer, inner.id)
+    await end_one(writer, follower.id, S.SUCCEEDED)
+    await advance(writer, batch_.id)
+    with pytest.raises(BatchConflict, match="nothing in the batch has failed"):
+        await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
+
+
+async def test_a_batch_that_is_retried_and_then_stopped_has_no_second_job_that_follows(writer: Writer) -> None:
+    """After the failure of its `then`, the batch in it is opened again with it, and cancelled."""
+    notice = JobRequest("conformance.notice", {})
+    batch_ = await accepted(writer, batch([batch(children(1))], then=THEN, on_failure=notice))
+    (inner,) = await inner_of(writer, batch_)
+    await end(writer, inner, S.FAILED)
+    (follower,) = await advance(writer, inner.id)
+    await end_one(writer, follower.id, S.FAILED)
+    keeper = keeping(writer)
+    await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
+    await kept(keeper, batch_)
+    await writer.run(partial(batches.cancel, batch_id=inner.id, reason=None, visible=EVERYTHING))
+    await kept(keeper, inner)
+    over = await there(writer, batch_.id)
+    assert (over.state, over.next_job) == (BatchState.CANCELLED, follower.id)
+    await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
+    await kept(keeper, batch_)
+    await end(writer, inner)
+    assert [again.id for again in await advance(writer, inner.id)] == [follower.id]
 
 
 async def test_a_batch_is_not_retried_once_what_followed_is_deleted(writer: Writer) -> None:
