@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from onward.config.settings import Settings, SettingsError
 from onward.jobs.model import JobWait
-from onward.runtime.handlers import load_handlers
 
 VALUES = frozenset({"default", "const", "enum", "examples"})  # of a schema, which hold no schemas
 
@@ -21,6 +20,8 @@ class SignalSchema(NamedTuple):
 
 def signal_schema(settings: Settings, wait: JobWait) -> SignalSchema:
     """Load the handlers, and return the schema of the payload for which the job waits."""
+    from onward.runtime.handlers import load_handlers  # noqa: PLC0415 - most looks at jobs load no handler
+
     if wait.is_sleep:
         return SignalSchema()
     try:
