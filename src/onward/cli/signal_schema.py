@@ -24,6 +24,8 @@ def signal_schema(settings: Settings, wait: JobWait) -> SignalSchema:
 
     if wait.is_sleep:
         return SignalSchema()
+    from onward.runtime.handlers import load_handlers
+
     try:
         handler = load_handlers(settings).get(wait.handler)
     except SettingsError as error:
