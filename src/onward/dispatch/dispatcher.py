@@ -19,7 +19,7 @@ from onward.dispatch.health import BackendHealth
 from onward.dispatch.patterns import NO_PRIORITIES, Patterns, Routes
 from onward.dispatch.preparation import Preparation
 from onward.handlers.base import Handler
-from onward.jobs import concurrency, due, key_limits, ledger, uniqueness
+from onward.jobs import concurrency, due, expiry, key_limits, ledger, uniqueness
 from onward.jobs.encryption import Encryption
 from onward.jobs.limits import Limit
 from onward.jobs.model import Job, JobError, NewJob
@@ -219,6 +219,8 @@ class Dispatcher:
         for job in jobs:
             if job.done:
                 self._metrics.finished(job.handler, job.status.value)
+                if job.error is not None and job.error.code == expiry.CODE:
+                    self._metrics.expired(job.handler)
 
     def dispatch_new(self, jobs: Sequence[Job]) -> None:
         """Count and dispatch jobs that a handler has made; some may be over, since their batch is."""

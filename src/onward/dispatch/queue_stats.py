@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from onward.backends.base import Health
 from onward.dispatch.dispatcher import Dispatcher
-from onward.jobs import blocked, concurrency, due, ledger
+from onward.jobs import blocked, concurrency, due, history_rows, ledger, schedule_rows
 from onward.jobs.model import Visible
 from onward.jobs.states import JobStatus
 from onward.storage.base import StorageError
@@ -28,6 +28,8 @@ class QueueStats(NamedTuple):
     waiting: Mapping[str, Mapping[str, tuple[int, float]]]  # by backend and handler: jobs, seconds of the oldest
     blocked: Mapping[str, int]  # jobs, by the reason
     paused: int  # handlers
+    held: int  # schedules whose ticks wait because of a problem
+    behind_s: float  # the age of the oldest figures that are not added up
 
 
 def ask(writer: Writer, dispatcher: Dispatcher, handlers: Collection[str]) -> list[Figure]:
@@ -56,6 +58,8 @@ def _read(tx: Tx, backends: tuple[str, ...]) -> QueueStats:
         },
         {**dict.fromkeys(concurrency.REASONS, 0), **blocked.count(tx)},
         len(concurrency.pauses(tx)),
+        schedule_rows.count_held(tx),
+        history_rows.age_us(tx) / 1_000_000,
     )
 
 
@@ -115,5 +119,17 @@ def figures(
             {reason: float(n) for reason, n in stats.blocked.items()} if stats else {},
         ),
         Figure("onward_handlers_paused", "Paused handlers.", "", {"": float(stats.paused)} if stats else {}),
+        Figure(
+            "onward_schedules_held",
+            "Schedules made at run time whose ticks wait because of a problem.",
+            "",
+            {"": float(stats.held)} if stats else {},
+        ),
+        Figure(
+            "onward_history_behind_seconds",
+            "Age of the oldest figures of the history that no process has added up yet; 0 without any.",
+            "",
+            {"": stats.behind_s} if stats else {},
+        ),
         Figure("onward_broker_messages", "Messages in the backend's broker.", "backend", held),
     ]

@@ -18,6 +18,7 @@ from onward.storage.tables import BY_EXPIRY, expiring, expiring_row, jobs
 from onward.storage.transaction import Tx
 
 S = JobStatus
+CODE = "EXPIRED"
 EXPIRED = "the job had not begun by the time at which it expires"
 _p = sa.bindparam
 IN_TIME = sa.or_(jobs.c.expires_at.is_(None), jobs.c.expires_at > _p("now"), jobs.c.attempt > 0)
@@ -57,16 +58,16 @@ def expire_due(tx: Tx, limit: int) -> list[Job]:
     alike: dict[tuple[str, ...], list[Job]] = {}  # by their steps: one statement for all of a handler
     for job in expired:
         alike.setdefault(tuple(step.name for step in job.steps), []).append(job)
-    error = row.encode_error(JobError("EXPIRED", EXPIRED, retryable=True, step=None, occurred_at=tx.now))
+    error = JobError(CODE, EXPIRED, retryable=True, step=None, occurred_at=tx.now)
     for names, same in alike.items():
         steps = row.encode_steps(tuple(Step(name, index, StepStatus.SKIPPED) for index, name in enumerate(names)))
         ids = as_list([job.id for job in same])
-        tx.execute(_expire, ids=ids, now=tx.now, change=tx.change, steps_=steps, error_=error)
+        tx.execute(_expire, ids=ids, now=tx.now, change=tx.change, steps_=steps, error_=row.encode_error(error))
     for job in expired:
         history.moved(tx, job, job.status, S.CANCELLED)
         if job.status is S.QUEUED:
             key_limits.note(tx, job.limit_key)
-    return [replace(job, status=S.CANCELLED) for job in expired]
+    return [replace(job, status=S.CANCELLED, error=error) for job in expired]
 
 
 def next_expiry(tx: Tx) -> int | None:

@@ -27,6 +27,7 @@ COUNTS = ("enqueued", "started", "succeeded", "failed", "cancelled", "retried")
 _COUNTED = (ENQUEUED, STARTED, SUCCEEDED, FAILED, CANCELLED, RETRIED)  # in the same order
 _p = sa.bindparam
 _any = sa.select(sa.literal(1)).select_from(figures).limit(1)
+_oldest_at = sa.select(figures.c.at).order_by(figures.c.id).limit(1)
 _oldest = sa.select(figures.c.id).order_by(figures.c.id).limit(_p("limit_", type_=sa.Integer))
 _take = sa.delete(figures).where(figures.c.id.in_(_oldest)).returning(figures.c.at, figures.c.data)
 _there = sa.select(history).where(
@@ -125,6 +126,12 @@ class Added:
 def any_figures(tx: Tx) -> bool:
     """Return whether any commit has left figures that are not added up."""
     return tx.one(_any) is not None
+
+
+def age_us(tx: Tx) -> int:
+    """Return the age of the oldest figures that are not added up, in microseconds; 0 without any."""
+    at = tx.scalar(_oldest_at)
+    return 0 if at is None else max(tx.now - at, 0)
 
 
 def add_up(tx: Tx, limit: int) -> int:

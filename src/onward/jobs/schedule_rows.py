@@ -92,6 +92,11 @@ _lock = _get.with_for_update()
 _page = _stored.where(schedules.c.name > _p("after_")).order_by(schedules.c.name).limit(_p("limit_", type_=sa.Integer))
 _some = sa.select(schedules.c.name).limit(_p("limit_", type_=sa.Integer)).subquery()
 _count = sa.select(sa.func.count()).select_from(_some)
+_count_held = (
+    sa.select(sa.func.count())
+    .select_from(schedules)
+    .where(schedules.c.problem.is_not(None), schedules.c.paused_at.is_(None))
+)
 _due = (
     _stored.where(schedules.c.look_at <= _p("now"))
     .order_by(schedules.c.look_at)
@@ -179,6 +184,11 @@ def page(tx: Tx, *, after: str, limit: int) -> list[Stored]:
 def count(tx: Tx, most: int) -> int:
     """Count the schedules made at run time, up to `most`."""
     return int(tx.scalar(_count, limit_=most) or 0)
+
+
+def count_held(tx: Tx) -> int:
+    """Count the schedules made at run time whose ticks are left for later because of a problem."""
+    return int(tx.scalar(_count_held) or 0)
 
 
 def due(tx: Tx, limit: int) -> list[Stored]:

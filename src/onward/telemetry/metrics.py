@@ -45,6 +45,12 @@ class Metrics:
             ["handler", "status"],
             registry=own,
         )
+        self._expired = Counter(
+            "onward_jobs_expired",
+            "Jobs that were cancelled because they had not begun by their time.",
+            ["handler"],
+            registry=own,
+        )
         self._retries = Counter("onward_job_retries", "Failed attempts that are retried.", ["handler"], registry=own)
         self._rescues = Counter(
             "onward_lease_rescues",
@@ -101,6 +107,7 @@ class Metrics:
         for handler in handlers:
             self._meters(handler)
             self._retries.labels(handler)
+            self._expired.labels(handler)
             self._blocked.labels(handler)
             for status in statuses:
                 self._ended[handler, status] = self._finished.labels(handler, status)
@@ -128,6 +135,10 @@ class Metrics:
         if meter is None:
             meter = self._ended[handler, status] = self._finished.labels(handler, status)
         meter.inc()
+
+    def expired(self, handler: str) -> None:
+        """Count a job that had not begun by its time, beside its end."""
+        self._expired.labels(handler).inc()
 
     def retried(self, handler: str) -> None:
         """Count a failed attempt that will be retried."""

@@ -12,6 +12,7 @@ def exposition() -> str:
     metrics.started("email.welcome", 0.02)
     metrics.ran("email.welcome", 0.3)
     metrics.finished("email.welcome", JobStatus.SUCCEEDED.value)
+    metrics.expired("email.welcome")
     metrics.retried("email.welcome")
     metrics.rescued(1)
     metrics.loop_delayed(0.001)
@@ -21,6 +22,8 @@ def exposition() -> str:
         {"dramatiq": {"email.welcome": (1, 0.5)}},
         {"PAUSED": 1, "CONCURRENCY": 0, "RATE": 0},
         1,
+        1,
+        0.5,
     )
     brokers = {"dramatiq": Health(reachable=True, depth=1)}
     metrics.add(lambda: figures(queue_stats, brokers, ["email.welcome"], writable=True))

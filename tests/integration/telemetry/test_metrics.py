@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pysqlite3
 import pytest
@@ -15,19 +15,22 @@ import sqlalchemy as sa
 
 from onward.config import settings
 from onward.config.settings import SettingsError
-from onward.jobs import claims, ledger
+from onward.dispatch import queue_stats
+from onward.jobs import claims, ledger, schedule_rows
 from onward.jobs.places import place
+from onward.jobs.schedule_entry import Entry
 from onward.jobs.states import TERMINAL, JobStatus
 from onward.storage import tables
 from onward.storage.base import Unavailable
 from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
 from onward.telemetry.endpoint import Endpoint, NoPort
 from onward.telemetry.metrics import Figure, Metrics
 from tests import application
 from tests.integration.graphql.conftest import running as serving
 from tests.integration.graphql.conftest import settings_in
 from tests.integration.telemetry.conftest import processing, until
-from tests.ledgers import OLDER
+from tests.ledgers import OLDER, new_job
 from tests.servers import free_port
 
 REGISTER = sa.insert(tables.runners)
@@ -105,11 +108,40 @@ def test_figures_that_take_long_are_read_less_often(monkeypatch: pytest.MonkeyPa
         assert read[0] == times
 
 
+def test_schedules_that_cannot_tick_and_a_history_that_is_behind_are_seen(writer: Writer) -> None:
+    """A paused schedule is none of them."""
+
+    def figures() -> dict[str, float]:
+        found = queue_stats.ask(writer, cast(Any, SimpleNamespace(backends={})), ())
+        return {figure.name: figure.values[""] for figure in found if "" in figure.values}
+
+    for name in ("held", "paused", "well"):
+        entry = Entry.checked(name, new_job(), "0 0 1 1 *", "UTC")
+        writer.run_sync(partial(schedule_rows.insert, entry=entry, by=None))
+    before = figures()
+    problem = sa.update(tables.schedules).where(tables.schedules.c.name != "well").values(problem="no zone")
+    paused = sa.update(tables.schedules).where(tables.schedules.c.name == "paused").values(paused_at=1)
+    for change in (problem, paused, sa.insert(tables.figures).values(at=1, data="[]")):
+        writer.run_sync(lambda tx, change=change: tx.execute(change))  # type: ignore[misc]
+    after = figures()
+    assert (before["onward_schedules_held"], before["onward_history_behind_seconds"]) == (0, 0)
+    assert after["onward_schedules_held"] == 1
+    assert after["onward_history_behind_seconds"] > 1_000_000_000
+
+
+async def test_jobs_that_expire_are_counted_by_their_handler(tmp_path: Path) -> None:
+    async with processing(tmp_path, backend="dramatiq") as process:
+        new = process.onward.dispatcher.prepare("tests.talk", {}, owner=None, expires=timedelta(milliseconds=1))
+        await process.onward.writer.run(lambda tx: process.onward.dispatcher.accept(tx, new))
+        await until(lambda: process.metrics()['onward_jobs_expired_total{handler="tests.talk"}'] == 1)
+        assert process.metrics()['onward_jobs_finished_total{handler="tests.talk",status="CANCELLED"}'] == 1
+
+
 async def test_a_first_failure_is_an_increase(tmp_path: Path) -> None:
     """Prometheus sees a counter grow only from a known value, so each handler's starts at 0."""
     async with processing(tmp_path) as process:
         samples = process.metrics()
-    for counter in ("jobs_accepted", "jobs_started", "job_retries", "event_loop_blocked"):
+    for counter in ("jobs_accepted", "jobs_started", "jobs_expired", "job_retries", "event_loop_blocked"):
         assert samples[f'onward_{counter}_total{{handler="tests.fail"}}'] == 0
     for status in TERMINAL:
         assert samples[f'onward_jobs_finished_total{{handler="tests.fail",status="{status}"}}'] == 0
