@@ -145,6 +145,8 @@ FAULTS = (
     Red(FLOWS, "never_put_off", "no_debounced_job_came_too_soon: .* too soon for"),
     Red(FLOWS, "expires_too_soon", "no_expired_job_had_begun: .* has expired"),
     Red(FLOWS, "ticks_stand", r"each_tick_is_one_job: .* has \d+ jobs"),
+    Red("every_flow_goes_on_without_redis", "confirmed_for_ever", "every job is over"),
+    Red("the_backend_may_change_with_jobs_pending", "last_chunks_lost", "every_stream_is_whole: "),
 )
 CONFORMANCE = (
     Red("an_accepted_job_runs_once_and_records_its_steps_and_attempts", "step_results_dropped", "None == {"),

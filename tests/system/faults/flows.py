@@ -71,11 +71,13 @@ class Flows:
         self._change_at = 0.0
 
     def begin(self, seed: int) -> None:
-        """Make the schedules, and start the thread. Raises Lost."""
+        """Make the schedules, and start the thread; again after each `end`. Raises Lost."""
         self._chance.seed(seed)
+        self._over.clear()
         self._read = len(self._client.requests)
         for name in SCHEDULES:
             change_schedule(self._client, "createSchedule", name)
+            change_schedule(self._client, "resumeSchedule", name)  # an earlier end has paused it
         self._thread = threading.Thread(target=self._run, name="flows", daemon=True)
         self._thread.start()
 
