@@ -22,12 +22,14 @@ from onward.testing.contract.ends import Ends  # noqa: E402
 from onward.testing.contract.failures import Failures  # noqa: E402
 from onward.testing.contract.history import History  # noqa: E402
 from onward.testing.contract.key_limits import KeyLimits  # noqa: E402
+from onward.testing.contract.lifespan import Lifespan  # noqa: E402
 from onward.testing.contract.limits import Limits  # noqa: E402
 from onward.testing.contract.log_lines import Logging  # noqa: E402
 from onward.testing.contract.manual_retries import ManualRetries  # noqa: E402
 from onward.testing.contract.output import Streaming  # noqa: E402
 from onward.testing.contract.priorities import Priorities  # noqa: E402
 from onward.testing.contract.queues import Queues  # noqa: E402
+from onward.testing.contract.schedules import Schedules  # noqa: E402
 from onward.testing.contract.stops import Stops  # noqa: E402
 from onward.testing.contract.uniqueness import Uniqueness  # noqa: E402
 from onward.testing.contract.waits import Waits  # noqa: E402
@@ -55,6 +57,8 @@ class Conformance(
     Queues,
     Concurrency,
     KeyLimits,
+    Schedules,
+    Lifespan,
     Stops,
     Crashes,
 ):

@@ -255,6 +255,7 @@ async def open_harness(backend_fixture: BackendFixture, project: Path) -> AsyncI
         f'schema = "{backend_fixture.schema}"',
         "[handlers]",
         'modules = ["onward.testing.workload"]',
+        'lifespan = "onward.testing.workload:lifespan"',
         '[queues."conformance.limited"]',
         f"concurrency = {AT_ONCE}",
         '[queues."conformance.rated"]',

@@ -14,8 +14,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,9 +66,13 @@ class Note:
     monotonic_s: float
 
 
-def note(job: JobContext, folder: str, word: str) -> None:
+def note(job: JobContext[Any], folder: str, word: str) -> None:
     """Append one whole line, also while other processes write."""
-    line = f"{word} {job.id} {job.attempt} {os.getpid()} {time.monotonic()}\n"
+    _append(folder, f"{word} {job.id} {job.attempt}")
+
+
+def _append(folder: str, words: str) -> None:
+    line = f"{words} {os.getpid()} {time.monotonic()}\n"
     file = os.open(Path(folder) / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(file, line.encode())
@@ -92,6 +97,37 @@ async def gate(folder: str) -> None:
     """Return whether handlers may go on: all with a file `go`, one process with `go` and its pid."""
     while not (says(folder, "go") or says(folder, f"go-{os.getpid()}")):
         await asyncio.sleep(POLL_INTERVAL_S)
+
+
+@dataclass(slots=True)
+class Resources:
+    """The value of the project's lifespan."""
+
+    is_open: bool = True
+    folder: str = ""  # that of the last job, where the end of the lifespan is noted
+
+
+@asynccontextmanager
+async def lifespan() -> AsyncIterator[Resources]:
+    """Take a moment to open the resources; note in the folder of the last job when they are closed."""
+    await asyncio.sleep(MOMENT_S)
+    opened = Resources()
+    try:
+        yield opened
+    finally:
+        opened.is_open = False
+        if opened.folder:
+            _append(opened.folder, "left none 0")
+
+
+@handler("conformance.resources", retry=ONCE)
+async def resources(job: JobContext[Resources], *, folder: str) -> bool:
+    """Return whether the resources are open at the end, after a moment that is shorter than any drain."""
+    job.resources.folder = folder
+    note(job, folder, "started")
+    await asyncio.sleep(LINGER_S)
+    note(job, folder, "ended")
+    return job.resources.is_open
 
 
 @handler("conformance.notified", retry=ONCE)

@@ -270,6 +270,15 @@ CONFORMANCE = (
         "steps_forgotten",
         "2 diff: 'first' != 'second'",
     ),
+    Red("each_tick_of_a_schedule_is_one_job", "ticks_stand", r"assert \(\d+, {.*}\) == "),
+    Red("a_paused_schedule_makes_no_job_until_it_is_resumed", "ticks_though_paused", r"assert \d+ == \d+"),
+    Red(
+        "a_schedule_that_is_run_now_makes_one_job_and_keeps_its_ticks", "runs_at_the_next_tick", "after 20.0 s: .*SCHED"
+    ),
+    Red("a_deleted_schedule_makes_no_more_jobs", "deletions_ignored", r"assert \d+ == \d+"),
+    Red("a_tick_is_skipped_while_the_last_job_is_not_over", "overlaps_ignored", "not within 20"),
+    Red("the_lifespan_is_entered_before_the_first_job", "lifespan_not_entered", "FAILED"),
+    Red("the_lifespan_is_left_after_the_last_job", "lifespan_left_at_once", "False.* == .*True"),
     Red("jobs_that_waited_in_a_killed_worker_run_elsewhere", "no_rescue", "after 15.0 s"),
     Red("a_job_that_kills_its_process_is_poison_and_counts_against_no_other", "never_isolated", "assert 7 == 3"),
 )

@@ -60,6 +60,41 @@ def ticks_stand() -> None:
     base.around(schedule_rows, "tick_each", standing)
 
 
+def ticks_though_paused() -> None:
+    """Let a paused schedule tick on."""
+    from onward.jobs import schedule_rows
+
+    base.put(schedule_rows, "_pause", schedule_rows._change.values(paused_by=sa.bindparam("by")))
+
+
+def deletions_ignored() -> None:
+    """Keep a schedule that was deleted."""
+    from onward.jobs import schedule_rows
+
+    base.put(schedule_rows, "delete", lambda _tx, _name: None)
+
+
+def runs_at_the_next_tick() -> None:
+    """Let the job of a schedule that is run now wait for the next tick."""
+    from onward.dispatch.schedules import Schedules
+
+    def waiting(new_job: Any) -> Any:
+        def made(self: Any, tx: Any, name: str) -> Any:
+            shown, new = new_job(self, tx, name)
+            return shown, replace(new, run_at=shown.next_at)
+
+        return made
+
+    base.around(Schedules, "new_job", waiting)
+
+
+def overlaps_ignored() -> None:
+    """Make the next job of a schedule whatever became of the last one."""
+    from onward.jobs import schedule
+
+    base.put(schedule, "_last_jobs", lambda *_: {})
+
+
 def no_expiry() -> None:
     """Cancel no job that has expired."""
     from onward.jobs import expiry

@@ -1,6 +1,7 @@
 """Breaks of the runner, and of what handlers get."""
 
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -112,6 +113,29 @@ def children_apart() -> None:
         return executed
 
     base.around(Executor, "execute", separately)
+
+
+def lifespan_not_entered() -> None:
+    """Run jobs without the project's lifespan."""
+    from onward.runtime import wiring
+
+    base.put(wiring, "lifespan", lambda *_: nullcontext())
+
+
+def lifespan_left_at_once() -> None:
+    """Leave the project's lifespan before the first job."""
+    from onward.runtime import wiring
+
+    def short(lifespan: Any) -> Any:
+        @asynccontextmanager
+        async def left(*given: Any) -> AsyncIterator[Any]:
+            async with lifespan(*given) as found:
+                pass
+            yield found
+
+        return left
+
+    base.around(wiring, "lifespan", short)
 
 
 def handler_missing_unsaid() -> None:
