@@ -128,6 +128,18 @@ async def blocks(job: JobContext, *, marker: int, pause_s: float) -> None:
     journal.write(job.id, job.attempt, "blocks", marker, "end")
 
 
+@handler("faults.holds", retry=ONCE)
+def holds(job: JobContext, *, marker: int, pause_s: float) -> None:
+    """Hold the interpreter's lock, as one long call of C does: no thread of the process runs meanwhile."""
+    journal.write(job.id, job.attempt, "holds", marker, "begin")
+    until, usual_s = time.monotonic() + pause_s, sys.getswitchinterval()
+    sys.setswitchinterval(2 * pause_s)
+    while time.monotonic() < until:
+        pass
+    sys.setswitchinterval(usual_s)
+    journal.write(job.id, job.attempt, "holds", marker, "end")
+
+
 @handler("faults.dies", retry=QUICK, on_failure=notified)
 async def dies(job: JobContext, *, marker: int) -> None:
     """Kill the process, as long as there is no fix."""
@@ -174,6 +186,7 @@ HANDLERS: tuple[Handler, ...] = (
     hangs,
     stuck,
     blocks,
+    holds,
     dies,
     eats,
     unjson,

@@ -85,6 +85,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _act("hangs", status="FAILED", code="TIMED_OUT"),
             _act("stuck", status="FAILED", code="TIMED_OUT"),
             _act("blocks", "blocks"),
+            _act("holds", "holds"),
             _act("dies", status="FAILED", code="POISON"),
             _act("eats", status="FAILED", code="POISON"),
             _act("unjson", status="FAILED", code="RESULT_NOT_JSON"),

@@ -32,6 +32,15 @@ def a_blocked_event_loop_keeps_its_lease(stage: Stage) -> None:
     assert ledger.job(sent.job or "").attempt == 1
 
 
+def a_held_interpreter_lock_costs_no_second_run(stage: Stage) -> None:
+    """No thread of the process runs for ten seconds, longer than a lease; the job's first outcome counts."""
+    ledger = stage.installation.ledger
+    (sent,) = stage.installation.client.send("holds", 1, params={"pause_s": 10.0})
+    wait_for(lambda: not ledger.open() or ledger.job(sent.job or "").attempt > 1, 30, "the job is over")
+    row = ledger.job(sent.job or "")
+    assert (row.attempt, row.status) == (1, "SUCCEEDED")
+
+
 def a_job_that_kills_its_process_is_poison(stage: Stage) -> None:
     """The job is FAILED after the third crash, and can be retried after a fix. Other jobs are charged no crash."""
     installation = stage.installation
@@ -78,6 +87,7 @@ def jobs_unknown_to_a_release_fail_with_a_reason(stage: Stage) -> None:
 FAULT_TESTS = (
     FaultTest(bad_handlers_fail_with_a_reason, EVERYWHERE, slow=True),
     FaultTest(a_blocked_event_loop_keeps_its_lease, ON_SQLITE, slow=True),
+    FaultTest(a_held_interpreter_lock_costs_no_second_run, ON_SQLITE, slow=True),
     FaultTest(a_job_that_kills_its_process_is_poison, ON_SQLITE, slow=True),
     FaultTest(jobs_unknown_to_a_release_fail_with_a_reason, ON_SQLITE, slow=True),
 )
