@@ -37,3 +37,17 @@ async def publish(job: JobContext, review: Review) -> str:
 
 
 review = sequence("signals.review", (draft, wait_for("review", Review), publish), mutation=True)
+
+
+class Survey(BaseModel):
+    ok: bool | None = None
+    number: int
+    comment: str = "hi"
+    grade: Grade | None = None
+
+
+async def keep(job: JobContext, survey: Survey) -> dict[str, str]:
+    return {name: repr(value) for name, value in survey}
+
+
+survey = sequence("signals.survey", (draft, wait_for("survey", Survey), keep), mutation=True)

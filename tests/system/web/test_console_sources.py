@@ -14,10 +14,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def sources(console_packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the console with its operations and the schema, at their places, and with its packages."""
+    """A copy of the console and of all that its sources read, at their places, and with its packages."""
     root = tmp_path_factory.mktemp("clone")
     folder = root / build.CONSOLE.sources.relative_to(ROOT)
     shutil.copytree(build.CONSOLE.sources, folder, ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copytree(build.STATIC / "shared", root / build.STATIC.relative_to(ROOT) / "shared")
     shutil.copytree(documents.OPERATIONS, root / documents.OPERATIONS.relative_to(ROOT))
     shutil.copytree(ROOT / "gql", root / "gql", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     (folder / "node_modules").symlink_to(console_packages)

@@ -44,3 +44,32 @@ async def test_a_signed_address_has_the_same_form(browser: Browser, served_here:
     await page.goto(f"{address}/#/jobs/{job_id}")
     await expect(page.get_by_role("region", name="Result").last).to_contain_text("False  4 bad nobody")
     await page.close()
+
+
+@pytest.mark.parametrize("place", ["signed", "console"])
+async def test_a_payload_is_what_the_form_shows(
+    browser: Browser, served_here: tuple[Settings, str], place: str
+) -> None:
+    """Null for a choice that nobody made, every digit, and a text that was cleared."""
+    settings, address = served_here
+    made = ask(address, 'mutation { signalsSurvey(input: {text: "words"}) { job { id } } }')
+    job_id = str(made["signalsSurvey"]["job"]["id"])  # type: ignore[index]
+    signed = signal_urls(settings).make(job_id, "survey", timedelta(hours=1)).rpartition("/")[2]
+    page = await browser.new_page()
+    await page.goto(f"{address}/signal/{signed}" if place == "signed" else f"{address}/#/jobs/{job_id}")
+    await expect(page.get_by_label("Ok")).to_contain_text("noneyesno")
+    await page.get_by_label("Number").fill("9007199254740993")
+    await expect(page.get_by_label("Comment")).to_have_value("hi")
+    await page.get_by_label("Comment").fill("")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await expect(page.get_by_text("Thank you." if place == "signed" else "Succeeded").first).to_be_visible()
+    found: dict[str, object] = {}
+    while not found.get("result"):
+        found = ask(address, "query($id: ID!) { job(id: $id) { result } }", id=job_id)["job"]  # type: ignore[assignment]
+    assert found["result"] == {
+        "ok": "None",
+        "number": "9007199254740993",
+        "comment": "''",
+        "grade": "None",
+    }
+    await page.close()

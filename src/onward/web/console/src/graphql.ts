@@ -1,6 +1,6 @@
 // The one client: questions over HTTP, and changes over one WebSocket. A hidden tab has no socket.
 import { createClient, type Client } from 'graphql-ws';
-import { exactly, parse } from './exact';
+import { exactly, parse } from '../../static/shared/exact.js';
 import { Store } from './store';
 import { credentials, token } from './token';
 

@@ -1,5 +1,5 @@
 // The forms of mutations, from introspection: which mutations make a job, the fields that they take, and their values as JSON.
-import { parse } from './exact';
+import { parse } from '../../static/shared/exact.js';
 import { local } from './format';
 import type { ApiError } from './graphql';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { parse } from '../src/exact';
+import { parse } from '../../static/shared/exact.js';
 import { ago, bytes, exactly, json, length, marks, moment, plural, seconds, visible } from '../src/format';
 
 test('a length has the unit that fits it', () => {

@@ -4,7 +4,8 @@ import { asInput, crossed, matcher, NONE, params, readFilter, readPlace, toJobs,
 import { length } from '../src/format';
 import { written } from '../src/pages/job/chunks';
 import { attempts, took } from '../src/pages/job/sums';
-import { fieldsOf, payloadOf } from '../src/pages/job/schema';
+import { parse } from '../../static/shared/exact.js';
+import { fieldsOf, optionsOf, payloadOf, textOf, type JsonSchema } from '../../static/shared/schema.js';
 import type { Row } from '../src/generated/jobs';
 
 const job = (more: Partial<Row> = {}): Row => ({
@@ -106,4 +107,61 @@ test('a payload is made of what the fields hold', () => {
   assert.deepEqual(of({ list: 'no JSON' }), { yes: false, word: '', maybe: null, list: 'no JSON' });
   assert.deepEqual(payloadOf(fieldsOf({ type: 'string' }), () => 'text'), 'text');
   assert.equal(payloadOf(fieldsOf({ type: 'null' }), () => ''), null);
+});
+
+// What a person sends who has opened the form, typed these texts, and chosen these words.
+function sent(schema: JsonSchema, typed: Record<string, string> = {}): string {
+  const made = fieldsOf(schema);
+  const held = Object.fromEntries(made.fields.map((field) => {
+    const options = field.kind === 'choice' ? optionsOf(field) : [];
+    const of = (found: (one: typeof options[number]) => boolean) => options.find(found)!.value;
+    const given = typed[field.name];
+    if (!options.length) return [field.name, given ?? textOf(field)];
+    return [field.name, given === undefined ? of(({ selected }) => selected) : of(({ words }) => words === given)];
+  }));
+  return JSON.stringify(payloadOf(made, (name) => held[name]!));
+}
+
+const one = (schema: JsonSchema, required = false): JsonSchema => ({ type: 'object', properties: { it: schema }, required: required ? ['it'] : [] });
+const orNull = (...of: JsonSchema[]): JsonSchema => ({ anyOf: [...of, { type: 'null' }] });
+
+test('a value that may be null has three choices where it is yes or no, and none among the others', () => {
+  const ok = one({ ...orNull({ type: 'boolean' }), default: null });
+  assert.deepEqual(optionsOf(fieldsOf(ok).fields[0]!).map(({ words }) => words), ['none', 'yes', 'no']);
+  assert.deepEqual([sent(ok), sent(ok, { it: 'yes' }), sent(ok, { it: 'no' })], ['{"it":null}', '{"it":true}', '{"it":false}']);
+  assert.equal(sent(one({ ...orNull({ type: 'boolean' }), default: true }), { it: 'none' }), '{"it":null}');
+  assert.equal(sent(one(orNull({ type: 'boolean' }), true)), '{"it":null}');
+  for (const size of [orNull({ enum: ['S', 'M'], type: 'string' }), { enum: ['S', null, 'M'] }]) {
+    assert.deepEqual([sent(one({ ...size, default: null })), sent(one({ ...size, default: null }), { it: 'M' })], ['{"it":null}', '{"it":"M"}']);
+    assert.deepEqual([sent(one({ ...size, default: 'M' })), sent(one({ ...size, default: 'M' }), { it: 'none' })], ['{"it":"M"}', '{"it":null}']);
+  }
+  assert.equal(sent(one({ enum: ['S', 'M'] })), '{}');
+  assert.equal(sent(one({ const: 'only' }, true), { it: 'only' }), '{"it":"only"}');
+});
+
+test('whole numbers keep every digit', () => {
+  const whole = one({ type: 'integer' }, true);
+  const exact = 'rawJSON' in JSON; // else it is a text that says the digits
+  assert.deepEqual(['9007199254740993', '-9007199254740993', '007', '-0'].map((text) => sent(whole, { it: text })),
+    exact ? ['{"it":9007199254740993}', '{"it":-9007199254740993}', '{"it":7}', '{"it":0}']
+      : ['{"it":"9007199254740993"}', '{"it":"-9007199254740993"}', '{"it":7}', '{"it":0}']);
+  assert.deepEqual(['.5', '1e3'].map((text) => sent(one({ type: 'number' }, true), { it: text })), ['{"it":0.5}', '{"it":1000}']);
+  if (!exact) return; // it cannot read them either
+  const large = parse('{"default": 9007199254740993, "type": "integer"}') as JsonSchema;
+  assert.equal(sent(one(large)), '{"it":9007199254740993}');
+  assert.equal(sent(one(parse('{"enum": [9007199254740993], "default": 9007199254740993}') as JsonSchema)), '{"it":9007199254740993}');
+});
+
+test('a default that was cleared is not sent for', () => {
+  const words = { type: 'string', default: 'hi' };
+  assert.deepEqual([sent(one(words)), sent(one(words), { it: '' }), sent(one({ ...words, default: '' }))], ['{"it":"hi"}', '{"it":""}', '{}']);
+  assert.equal(sent(one({ ...orNull({ type: 'string' }), default: 'hi' }), { it: '' }), '{"it":null}');
+  assert.equal(sent(one({ ...orNull({ type: 'integer' }), default: 5 }), { it: '' }), '{"it":null}');
+  // The server refuses these at their fields: they hold neither the default nor anything else.
+  for (const cleared of [{ type: 'integer', default: 5 }, { type: 'string', format: 'date', default: '2026-01-01' }, { type: 'array', default: [1] }]) {
+    assert.equal(sent(one(cleared), { it: '' }), '{"it":null}');
+  }
+  assert.equal(sent(one({ ...orNull({ type: 'array' }), default: null })), '{}');
+  const decimal = { anyOf: [{ type: 'number' }, { type: 'string' }] }; // as JSON: a number, or a text that keeps every digit
+  assert.deepEqual([sent(one(decimal), { it: '1.5' }), sent(one(decimal), { it: '"1.50"' })], ['{"it":1.5}', '{"it":"1.50"}']);
 });

@@ -1,7 +1,7 @@
 // A form made from the JSON Schema of a signal's payload: texts, numbers, yes and no, choices; anything else as JSON.
 import { useRef, useState } from 'preact/hooks';
 import type { UserError } from '../graphql';
-import { fieldsOf, payloadOf, type Field, type JsonSchema } from '../pages/job/schema';
+import { fieldsOf, optionsOf, payloadOf, textOf, type Field, type JsonSchema } from '../../../static/shared/schema.js';
 
 interface Properties {
   schema: JsonSchema;
@@ -44,7 +44,8 @@ function placeOf({ fields }: { fields: readonly Field[] }, { path }: UserError):
   return fields.find(({ name }) => name === path[1])?.name ?? (fields.length === 1 ? fields[0]!.name : null);
 }
 
-function Control({ field: { name, kind, required, schema }, error }: { field: Field; error: string }) {
+function Control({ field, error }: { field: Field; error: string }) {
+  const { name, kind, required, schema } = field;
   const id = `signal-${name}`;
   const common = { id, name, 'aria-invalid': error ? 'true' as const : undefined, 'aria-describedby': error ? `${id}-error` : undefined };
   return (
@@ -52,24 +53,21 @@ function Control({ field: { name, kind, required, schema }, error }: { field: Fi
       <label for={id}>{schema.title ?? name}{required ? '' : ' (optional)'}</label>
       {kind === 'choice' ? (
         <select {...common}>
-          {schema.default === undefined ? <option value="">Choose…</option> : null}
-          {schema.enum!.map((choice, index) => <option key={index} value={String(index)} selected={choice === schema.default}>{String(choice)}</option>)}
+          {optionsOf(field).map(({ value, words, selected }) => <option key={value} value={value} selected={selected}>{words}</option>)}
         </select>
       ) : kind === 'json' ? (
-        <textarea {...common} rows={3} spellcheck={false} placeholder="JSON" defaultValue={schema.default === undefined ? '' : JSON.stringify(schema.default)} />
+        <textarea {...common} rows={3} spellcheck={false} placeholder="JSON" defaultValue={textOf(field)} />
       ) : kind === 'checkbox' ? (
         <input {...common} type="checkbox" defaultChecked={schema.default === true} />
       ) : kind === 'number' ? (
-        <input {...common} type="number" step={schema.type === 'integer' ? 1 : 'any'} min={schema.minimum} max={schema.maximum} defaultValue={text(schema.default)} />
+        <input {...common} type="number" step={schema.type === 'integer' ? 1 : 'any'} min={schema.minimum} max={schema.maximum} defaultValue={textOf(field)} />
       ) : kind === 'date' ? (
-        <input {...common} type="date" defaultValue={text(schema.default)} />
+        <input {...common} type="date" defaultValue={textOf(field)} />
       ) : (
-        <input {...common} type="text" maxLength={schema.maxLength} defaultValue={text(schema.default)} autocomplete="off" />
+        <input {...common} type="text" maxLength={schema.maxLength} defaultValue={textOf(field)} autocomplete="off" />
       )}
       {schema.description ? <p class="faint small">{schema.description}</p> : null}
       <p class="error" id={`${id}-error`} hidden={!error}>{error}</p>
     </div>
   );
 }
-
-const text = (value: unknown): string => (value === undefined || value === null ? '' : String(value));

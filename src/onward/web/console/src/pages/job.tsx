@@ -16,7 +16,7 @@ import { Children } from './job/children';
 import { Facts } from './job/facts';
 import { Log } from './job/log';
 import { Output } from './job/output';
-import type { JsonSchema } from './job/schema';
+import type { JsonSchema } from '../../../static/shared/schema.js';
 import { Steps } from './job/steps';
 import { Timeline } from './job/timeline';
 import { useJob } from './job/watch';

@@ -9,7 +9,7 @@ import { ForAdmins } from '../components/ForAdmins';
 import { StatusMark } from '../components/StatusMark';
 import { Table, type Column } from '../components/Table';
 import { Time } from '../components/Time';
-import { parse } from '../exact';
+import { parse } from '../../../static/shared/exact.js';
 import { fully } from '../format';
 import {
   createSchedule, deleteSchedule, pauseSchedule, resumeSchedule, runSchedule, schedules,

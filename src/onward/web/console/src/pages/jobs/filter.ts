@@ -1,7 +1,7 @@
 // The filter of the list: as it stands in the address, as the server takes it, and as a test on a job that has just changed.
 import type { Row } from '../../generated/jobs';
 import { href } from '../../address';
-import { parse } from '../../exact';
+import { parse } from '../../../../static/shared/exact.js';
 import { fully } from '../../format';
 import { STATUSES, type Status } from '../../status';
 

@@ -1,18 +1,20 @@
 // JSON whose whole numbers keep every digit: JavaScript's own reader rounds those beyond 2^53.
 
-interface Source { source?: string }
-interface RawJson { rawJSON(text: string): unknown }
-
 class Digits {
-  constructor(private readonly source: string) {}
+  /** @param {string} source */
+  constructor(source) { this.source = source; }
   // JSON.rawJSON writes the digits as they are; a browser that lacks it lacks `source` too, and never gets here.
-  toJSON(): unknown { return (JSON as unknown as RawJson).rawJSON(this.source); }
+  /** @returns {unknown} */
+  toJSON() { return JSON.rawJSON(this.source); }
+  toString() { return this.source; }
 }
 
-export function exactly(_key: string, value: unknown, context?: Source): unknown {
+/** @type {(key: string, value: unknown, context?: { source?: string }) => unknown} */
+export function exactly(_key, value, context) {
   return typeof value === 'number' && context?.source && !Number.isSafeInteger(value) && /^-?\d+$/.test(context.source)
     ? new Digits(context.source) : value;
 }
 
 // Raises SyntaxError, as JSON.parse does.
-export const parse = (text: string): unknown => JSON.parse(text, exactly);
+/** @type {(text: string) => unknown} */
+export const parse = (text) => JSON.parse(text, exactly);
