@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,44 @@ async def test_jobs_that_wait_for_a_retry_are_cancelled_together(watched: Watche
     await page.get_by_role("dialog").get_by_role("button", name="Cancel 2 jobs").click()
     await expect(page.get_by_role("dialog")).to_contain_text("2 jobs cancelled.")
     wait_for(served, status=["RETRYING"], errorCode=["BUSY", "OTHER_CODE"], number=1)
+
+
+async def test_what_has_failed_with_a_code_after_a_time_is_retried(
+    watched: Watched, served: str, tmp_path: Path, console_packages: Path
+) -> None:
+    """The time is that of this clock, stays in the address, and holds for what is done to all that match."""
+    before, after, other = (tmp_path / name for name in ("before", "after", "other"))
+    call(served, "503", before)
+    wait_for(served, status=["FAILED"], errorCode=["503"], number=1)
+    then = datetime.now().astimezone().replace(microsecond=0) + timedelta(seconds=1)
+    while datetime.now().astimezone() <= then:
+        await asyncio.sleep(0.05)
+    call(served, "503", after)
+    call(served, "404", other)
+    wait_for(served, status=["FAILED"], errorCode=["503", "404"], number=3)
+    page = await opened(watched, served, "#/jobs")
+    rows = page.locator("table.jobs tbody tr")
+    await page.get_by_role("list", name="Jobs by status").get_by_role("link", name=re.compile("Failed")).click()
+    await page.get_by_label("Error code").fill("503")
+    await expect(rows).to_have_count(2)
+    field = page.get_by_label("Ended after")
+    await field.fill(then.strftime("%Y-%m-%dT%H:%M:%S"))
+    await expect(rows).to_have_count(1)
+    assert f"finishedAfter={then.astimezone(UTC):%Y-%m-%dT%H%%3A%M%%3A%S}" in page.url
+    await no_findings(page, console_packages)
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await page.reload()
+    await expect(rows).to_have_count(1)
+    assert datetime.fromisoformat(await field.input_value()) == then.replace(tzinfo=None)
+    await page.get_by_label("Ended before").fill((then - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S"))
+    await expect(page.get_by_role("alert").filter(has_text="No job is finished after")).to_be_visible()
+    await page.get_by_label("Ended before").fill("")
+    for gate in (before, after, other):
+        gate.touch()
+    await page.get_by_role("button", name="Retry all that match…").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Retry 1 job").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("1 job retried.")
+    wait_for(served, status=["FAILED"], errorCode=["503", "404"], number=2)
 
 
 async def test_failures_are_chosen_by_their_handler(watched: Watched, served: str, tmp_path: Path) -> None:

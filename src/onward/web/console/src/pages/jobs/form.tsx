@@ -1,12 +1,17 @@
 // The filter's form: what is chosen goes into the address, and the address makes the list.
 import { useEffect, useRef } from 'preact/hooks';
-import { local, moment } from '../../format';
+import { local } from '../../format';
 import { go } from '../../route';
 import { useSystem, useViewer } from '../../viewer';
 import { asInput, EXAMPLE, NONE, toJobs, type Filter } from './filter';
 
 const TYPING_MS = 350;
 const LENGTH = 200;
+const TIMES = [
+  ['after', 'Accepted after'], ['before', 'Accepted before'], ['runAfter', 'Scheduled after'], ['runBefore', 'Scheduled before'],
+  ['finishedAfter', 'Ended after'], ['finishedBefore', 'Ended before'],
+] as const;
+type Time = (typeof TIMES)[number][0];
 
 export function FilterForm({ filter }: { filter: Filter }) {
   const system = useSystem();
@@ -27,9 +32,14 @@ export function FilterForm({ filter }: { filter: Filter }) {
     clearTimeout(timer.current);
     const data = new FormData(form.current!);
     const text = (name: string) => String(data.get(name) ?? '').trim();
-    const time = (name: string) => (text(name) ? new Date(text(name)).toISOString() : '');
+    const time = (name: Time) => {
+      const known = latest.current[name];
+      if (Date.parse(text(name)) === Date.parse(local(known))) return known; // that of a link is exact to the millisecond
+      return text(name) ? new Date(text(name)).toISOString() : '';
+    };
     go(toJobs({
-      ...latest.current, handler: text('handler'), code: text('code'), owner: text('owner'), after: time('after'), before: time('before'), runAfter: time('runAfter'), runBefore: time('runBefore'), param: text('param'),
+      ...latest.current, handler: text('handler'), code: text('code'), owner: text('owner'), param: text('param'),
+      ...Object.fromEntries(TIMES.map(([name]) => [name, time(name)])),
     }));
   };
   const typed = () => { clearTimeout(timer.current); timer.current = setTimeout(apply, TYPING_MS); };
@@ -44,10 +54,9 @@ export function FilterForm({ filter }: { filter: Filter }) {
       <div class="field"><label for="filter-code">Error code</label><input id="filter-code" name="code" placeholder="TIMEOUT" {...text} /></div>
       {admin ? <div class="field"><label for="filter-owner">Owner</label><input id="filter-owner" name="owner" placeholder="a viewer's id" {...text} /></div> : null}
       {admin ? <div class="field wide"><label for="filter-param">Parameter and value</label><input id="filter-param" name="param" placeholder={EXAMPLE} {...text} maxLength={1_000} /></div> : null}
-      <div class="field"><label for="filter-after">Accepted after</label><input id="filter-after" name="after" type="datetime-local" step="1" onChange={apply} /></div>
-      <div class="field"><label for="filter-before">and before</label><input id="filter-before" name="before" type="datetime-local" step="1" onChange={apply} /></div>
-      <div class="field"><label for="filter-run-after">Scheduled after</label><input id="filter-run-after" name="runAfter" type="datetime-local" step="1" onChange={apply} /></div>
-      <div class="field"><label for="filter-run-before">Scheduled before</label><input id="filter-run-before" name="runBefore" type="datetime-local" step="1" onChange={apply} /></div>
+      {TIMES.map(([name, label]) => (
+        <div key={name} class="field"><label for={`filter-${name}`}>{label}</label><input id={`filter-${name}`} name={name} type="datetime-local" step="1" onChange={apply} /></div>
+      ))}
       <Conditions filter={filter} />
       <button type="button" class="quiet" hidden={!asInput(filter) && !filter.param} onClick={() => go(toJobs(NONE))}>Clear</button>
     </form>
@@ -58,8 +67,6 @@ export function FilterForm({ filter }: { filter: Filter }) {
 function Conditions({ filter }: { filter: Filter }) {
   const shown: [name: keyof Filter, words: string][] = [
     ['message', filter.message && `Error: ${filter.message}`],
-    ['finishedAfter', filter.finishedAfter && `Finished after ${moment(filter.finishedAfter)}`],
-    ['finishedBefore', filter.finishedBefore && `Finished before ${moment(filter.finishedBefore)}`],
     ['batch', filter.batch && `Batch ${filter.batch}`],
   ];
   return (
