@@ -151,6 +151,12 @@ async def test_a_schedule_is_made_run_paused_and_deleted(watched: Watched, serve
     await expect(row.locator(".at-next")).to_contain_text("paused since")
     await row.get_by_role("button", name="Resume").click()
     await expect(row.locator(".at-next")).to_contain_text("29")
+    await expect(row.get_by_role("listitem")).to_have_count(0)
+    await row.get_by_text("Next times").press("Enter")
+    await expect(row.get_by_role("listitem")).to_have_count(5)
+    await expect(row.get_by_role("listitem").nth(4)).to_contain_text("2044")
+    await no_findings(page, console_packages)
+    await page.set_viewport_size({"width": 1280, "height": 900})
     await row.get_by_role("button", name="Run made in the console").click()
     address = await row.get_by_role("link", name="its job").get_attribute("href")
     assert address is not None

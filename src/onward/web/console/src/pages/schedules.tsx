@@ -10,7 +10,6 @@ import { StatusMark } from '../components/StatusMark';
 import { Table, type Column } from '../components/Table';
 import { Time } from '../components/Time';
 import { parse } from '../../../static/shared/exact.js';
-import { fully } from '../format';
 import {
   createSchedule, deleteSchedule, pauseSchedule, resumeSchedule, runSchedule, schedules,
   type CreateScheduleInput, type Schedules as Told,
@@ -86,10 +85,19 @@ function Times({ row: { cron, timeZone, overlap, missed } }: { row: Row }) {
   return <div><span class="mono">{cron}</span> <span class="faint">{timeZone}</span>{further ? <div class="small faint">{further}</div> : null}</div>;
 }
 
-function Next({ row: { nextAt, pausedAt, pausedBy, upcoming } }: { row: Row }) {
+function Next({ row: { name, nextAt, pausedAt, pausedBy, upcoming } }: { row: Row }) {
   if (pausedAt) return <div class="warn">paused since <Time at={pausedAt} />{pausedBy ? ` by ${pausedBy}` : ''}</div>;
   if (!nextAt) return <span class="faint">not known yet</span>;
-  return <div><Time at={nextAt} relative /><div class="small faint" title={upcoming.map(fully).join('\n')}><Time at={nextAt} /></div></div>;
+  return (
+    <div>
+      <Time at={nextAt} relative />
+      <div class="small faint"><Time at={nextAt} /></div>
+      <details class="small upcoming">
+        <summary aria-label={`Next times of ${name}`}>Next times</summary>
+        <ol>{upcoming.map((at) => <li key={at}><Time at={at} /></li>)}</ol>
+      </details>
+    </div>
+  );
 }
 
 function Last({ row: { lastAt, lastJob, skippedAt } }: { row: Row }) {
