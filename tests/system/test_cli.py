@@ -237,6 +237,9 @@ def test_cancel_and_retry_report_by_their_exit_codes(waiting: tuple[Path, str]) 
     assert onward("jobs", "retry", job, project=project).returncode == 1
     assert onward("jobs", "cancel", job, "--reason", "tried", project=project).stdout == f"{job} CANCELLED\n"
     assert onward("jobs", "cancel", job, project=project).returncode == 1
+    assert "reason for cancelling: tried\n" in onward("jobs", "show", job, project=project).stdout
+    assert json.loads(onward("jobs", "show", job, "--json", project=project).stdout)["reason"] == "tried"
+    assert onward("jobs", "list", "--status", "cancelled", project=project).stdout.rstrip().endswith("tried")
     assert onward("jobs", "retry", "--handler", "email.*", project=project).stdout.startswith("0 jobs")
     assert onward("jobs", "retry", "--handler", "steps.*", project=project).stdout.startswith("1 job waits")
     assert onward("jobs", "cancel", job, project=project).returncode == 0
@@ -263,6 +266,7 @@ def test_a_batch_is_shown_cancelled_and_retried(project: Path) -> None:
         cancelled = onward("jobs", "batch", "cancel", made.id, "--reason", "no more", project=project)
         assert cancelled.stdout.startswith(f"{made.id} CANCELLING: ")
         wait_until(lambda: "CANCELLED: 2 CANCELLED" in onward("jobs", "batch", "show", made.id, project=project).stdout)
+        assert "reason for cancelling: no more" in onward("jobs", "batch", "show", made.id, project=project).stdout
         assert onward("jobs", "batch", "cancel", made.id, project=project).returncode == 1
         assert onward("jobs", "batch", "retry", made.id, project=project).stdout.startswith(f"{made.id} RETRYING: ")
     assert onward("jobs", "batch", "show", "batch_1", project=project).returncode == 3

@@ -81,7 +81,8 @@ def _print(batch: Batch, counts: dict[JobStatus, int], *, as_json: bool) -> None
         print(json.dumps(_as_object(batch, counts)))
         return
     then = f"; then {batch.next_job}" if batch.next_job else ""
-    print(f"{batch.id} {batch.state}: {_words(batch, counts)}{then}")
+    reason = f"; reason for cancelling: {job_text.plain(batch.reason)}" if batch.reason else ""
+    print(f"{batch.id} {batch.state}: {_words(batch, counts)}{then}{reason}")
 
 
 def _as_object(batch: Batch, counts: dict[JobStatus, int]) -> dict[str, Any]:
@@ -89,6 +90,7 @@ def _as_object(batch: Batch, counts: dict[JobStatus, int]) -> dict[str, Any]:
     return {
         "id": batch.id,
         "state": batch.state.value,
+        "reason": batch.reason,
         "done": batch.done,
         "total": batch.total,
         "counts": {status.value: n for status, n in counts.items() if n},

@@ -55,6 +55,7 @@ def as_object(job: Job) -> dict[str, Any]:
         ),
         "result": job.result,
         "error": _error(job.error),
+        "reason": job.reason,
         "wait": None
         if job.wait is None
         else {"name": job.wait.name, "since": iso(job.wait.since), "until": iso(job.wait.until)},
@@ -108,6 +109,8 @@ def whole(job: Job) -> Group:
         parts.append(Text(f"  attempt {attempt.number}{counted} by {plain(attempt.worker)} {plain(outcome)}".rstrip()))
     if job.error:
         parts.append(Text(plain(f"{job.error.code}: {job.error.message}"), style="red"))
+    if job.reason:
+        parts.append(Text(f"reason for cancelling: {plain(job.reason)}"))
     if job.result is not None:
         parts.append(Text(json.dumps(job.result, ensure_ascii=True)))
     return Group(*parts)
@@ -169,6 +172,8 @@ def _took(job: Job) -> str:
 
 
 def _remark(job: Job) -> str:
+    if job.status is JobStatus.CANCELLED and job.reason:
+        return plain(job.reason)
     if job.error:
         return plain(f"{job.error.code}: {job.error.message}")
     if job.progress and not job.done:

@@ -306,7 +306,10 @@ def jobs_list(
 
 
 def jobs_show(job: str, *, as_json: AsJson = False) -> None:
-    """Show one job: its batch, parent and children, steps, attempts, result or error, and the reason why it waits."""
+    """Show one job: its batch, parent and children, steps, attempts, result or error, and the reason for its state.
+
+    The reason is why it waits, or why it was cancelled.
+    """
     with _commands("terminal") as (terminal, settings):
         raise typer.Exit(terminal.show(settings, job, as_json=as_json))
 

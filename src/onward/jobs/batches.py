@@ -345,7 +345,7 @@ def _moved(tx: Tx, batch: Batch, to: BatchState, *, next_job: str | None, reason
         to_=to.value,
         finished_=finished,
         next_=next_job,
-        reason_=reason or batch.reason,
+        reason_=None if to is B.RETRYING else reason or batch.reason,  # the retry begins anew
         retried_=retried,
     )
     after = get(tx, batch.id)

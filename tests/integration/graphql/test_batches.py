@@ -153,6 +153,34 @@ async def test_a_cancelled_batch_is_retried_though_its_children_have_succeeded_s
     assert await found() == {"done": True, "canRetryBatch": False, "then": {"status": "SUCCEEDED"}}
 
 
+async def test_a_batch_and_its_jobs_say_why_they_were_cancelled(api: Api) -> None:
+    """Until they are retried. A failure that stops a batch is the reason of its jobs, and the batch's own state."""
+    query = """query($id: ID!) {
+        node(id: $id) { ... on Batch { state reason done } } jobs(filter: {batch: $id}) { nodes { id reason } } }"""
+
+    async def look(batch_id: str) -> Any:
+        return (await ask(api, ADA, query, id=batch_id))["data"]
+
+    async def over(batch_id: str) -> Any:
+        found = await until(lambda: _over(batch_id))
+        return found["node"]["state"], found["node"]["reason"], [job["reason"] for job in found["jobs"]["nodes"]]
+
+    async def _over(batch_id: str) -> Any:
+        return found if (found := await look(batch_id))["node"]["done"] else None
+
+    first = await accept_batch(api, batch([ITEM] * 2))
+    change = "mutation($id: ID!) { %s { errors { message } } }"
+    for command in ('cancelBatch(input: {id: $id, reason: "sold out"})', "retryBatch(input: {id: $id})"):
+        assert (await ask(api, ADA, change % command, id=first))["data"].popitem()[1] == {"errors": []}
+        assert await over(first) == (
+            ("CANCELLED", "sold out", ["sold out"] * 2) if "cancel" in command else ("DONE", None, [None] * 2)
+        )
+    second = await accept_batch(api, batch([ITEM] * 3, on_failure=ITEM))
+    nodes = (await look(second))["jobs"]["nodes"]
+    await cancel(api, nodes[0]["id"])
+    assert await over(second) == ("STOPPED", None, [None, batches.STOPPED_WITH, batches.STOPPED_WITH])
+
+
 async def test_admins_see_the_newest_batches(api: Api) -> None:
     """Page after page, without those in another batch."""
     dispatcher = await accept(api)

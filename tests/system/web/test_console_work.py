@@ -210,7 +210,7 @@ async def test_a_batch_is_retried_as_a_whole(watched: Watched, served: str, tmp_
     wait_for(served, status=["FAILED"], errorCode=["STOP"], number=1)
     page = await opened(watched, served, "#/batches")
     await page.get_by_role("row").nth(1).get_by_role("link").first.click()
-    await expect(page.get_by_role("heading", name="All 2 over")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Stopped by a failure: all 2 over")).to_be_visible()
     gate.touch()
     await page.get_by_role("button", name="Retry the batch…").click()
     await page.get_by_role("dialog").get_by_role("button", name="Retry it").click()
@@ -242,6 +242,37 @@ async def test_a_stopped_batch_whose_children_have_succeeded_since_goes_on(
     await expect(then).not_to_have_attribute("href", of_failure)
     await expect(page.locator(".facts")).to_contain_text("work.total Succeeded")
     await expect(page.get_by_role("button", name="Retry the batch…")).to_have_count(0)
+
+
+async def test_a_batch_and_its_jobs_show_why_they_were_cancelled(
+    watched: Watched, served: str, tmp_path: Path, console_packages: Path
+) -> None:
+    turn = 'mutation { %sHandler(input: {handler: "work.call"}) { errors { message } } }'
+    ask(served, turn % "pause")
+    ask(served, ALL, input={"codes": ["", ""], "openWhen": str(tmp_path)})
+    wait_for(served, status=["QUEUED"], handler=["work.call"], number=2)
+    made = ask(served, "{ batches(first: 1) { id } }")["batches"][0]["id"]  # type: ignore[index]
+    stop = 'mutation($id: ID!) { cancelBatch(input: {id: $id, reason: "sold out"}) { errors { message } } }'
+    ask(served, stop, id=made)
+    wait_for(served, status=["QUEUED"], handler=["work.call"], number=0)
+    ask(served, turn % "resume")
+    page = await opened(watched, served, "#/batches")
+    first = page.get_by_role("row").nth(1)
+    await expect(first).to_contain_text("Cancelled: all 2 over")
+    await expect(first).to_contain_text("sold out")
+    await no_findings(page, console_packages)
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await first.get_by_role("link").first.click()
+    await expect(page.get_by_role("heading", name="Cancelled: all 2 over")).to_be_visible()
+    await expect(page.locator(".facts")).to_contain_text("Reason for cancellingsold out")
+    children = page.get_by_role("table", name="Children, newest first").locator("tbody tr")
+    await expect(children.first).to_contain_text("sold out")
+    await no_findings(page, console_packages)
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await children.first.get_by_role("link").click()
+    await expect(page.locator("#job .facts")).to_contain_text("Reason for cancellingsold out")
+    await page.goto(f"{served}/#/jobs?status=CANCELLED&handler=work.call")
+    await expect(page.locator("table.jobs tbody tr").first.locator(".at-note")).to_have_text("sold out")
 
 
 async def test_a_form_has_a_control_for_each_type(watched: Watched, served: str, console_packages: Path) -> None:

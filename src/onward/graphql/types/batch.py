@@ -15,6 +15,7 @@ from onward.graphql.context import Context, Info, of
 from onward.graphql.ids import kind
 from onward.graphql.reading import MAX_PAGE, batches_by_id, given, jobs_by_id, read_in
 from onward.graphql.resolvers import query
+from onward.graphql.types.enums import BatchState
 from onward.graphql.types.job import Job
 from onward.graphql.types.node import Node
 from onward.graphql.types.system import StatusCount
@@ -75,6 +76,10 @@ class Batch(Node):
     kind = "batch"
 
     done: bool = strawberry.field(description="True if all children are over, and what follows them is accepted.")
+    state: BatchState
+    reason: str | None = strawberry.field(
+        description="Why it was cancelled: in the words of the one who did, or that one of the outer batch has failed."
+    )
     total: int = strawberry.field(description="The number of children: jobs, and batches in the batch.")
     counts: list[StatusCount] = strawberry.field(
         resolver=counts,

@@ -8,12 +8,22 @@ from enum import Enum, EnumMeta
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
 
+from onward.jobs.batches import BatchState
 from onward.jobs.log_level import LogLevel
 from onward.jobs.schedule_choices import ScheduleMissed, ScheduleOverlap
 from onward.jobs.states import JobStatus, StepStatus
 from onward.jobs.stats_step import StatsStep
 
-__all__ = ["JobStatus", "LogLevel", "ScheduleMissed", "ScheduleOverlap", "StatsStep", "StepStatus", "UserErrorCode"]
+__all__ = [
+    "BatchState",
+    "JobStatus",
+    "LogLevel",
+    "ScheduleMissed",
+    "ScheduleOverlap",
+    "StatsStep",
+    "StepStatus",
+    "UserErrorCode",
+]
 
 
 def described(cls: EnumMeta, description: str, values: Mapping[str, str]) -> None:
@@ -47,7 +57,20 @@ described(
         "CANCELLING": "Cancelling was requested; the worker has not stopped yet.",
         "SUCCEEDED": "Done.",
         "FAILED": "Ended with an error; see `error`.",
-        "CANCELLED": "Cancelled on request.",
+        "CANCELLED": "Cancelled on request, with its batch, or because it had expired; see `reason` and `error`.",
+    },
+)
+described(
+    BatchState,
+    "The state of a batch. DONE, STOPPED and CANCELLED are terminal; only a retry leaves them.",
+    {
+        "OPEN": "Its children wait or run.",
+        "STOPPING": "A child has failed; those that do not run are being cancelled.",
+        "CANCELLING": "Cancelling was requested; its children are being cancelled.",
+        "RETRYING": "Its failed children are being queued again.",
+        "DONE": "All children are over, and `then` has followed.",
+        "STOPPED": "A child has failed; all are over, and what follows a failure has followed.",
+        "CANCELLED": "Cancelled on request, with its children; nothing has followed.",
     },
 )
 described(

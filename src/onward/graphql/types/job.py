@@ -188,6 +188,9 @@ class Job(Node):
     finished_at: datetime | None
     result: JSON | None
     error: JobError | None = strawberry.field(description="The error of the job, or of its last attempt.")
+    reason: str | None = strawberry.field(
+        description="Why it was cancelled: in the words of the one who did, or that a job of its batch has failed."
+    )
     can_cancel: bool
     can_retry: bool
     limit_key: str | None = strawberry.field(

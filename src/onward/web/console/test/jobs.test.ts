@@ -5,12 +5,13 @@ import { length } from '../src/format';
 import { written } from '../src/pages/job/chunks';
 import { attempts, took } from '../src/pages/job/sums';
 import { parse } from '../../static/shared/exact.js';
+import { note } from '../src/pages/jobs/note';
 import { fieldsOf, optionsOf, payloadOf, textOf, type JsonSchema } from '../../static/shared/schema.js';
 import type { Row } from '../src/generated/jobs';
 
 const job = (more: Partial<Row> = {}): Row => ({
   id: 'job_1', handler: 'email.welcome', status: 'FAILED', version: 1, done: true, backend: 'background', createdAt: '2026-01-01T12:00:00Z',
-  runAt: null, startedAt: null, finishedAt: null, progress: null, error: { code: 'BUSY', message: 'no answer' }, ...more,
+  runAt: null, startedAt: null, finishedAt: null, progress: null, error: { code: 'BUSY', message: 'no answer' }, reason: null, ...more,
 });
 
 test('an address is read as a filter, and what no filter is is left out', () => {
@@ -70,6 +71,13 @@ test('the page of a list is in its address, apart from the filter', () => {
 test('a time that ends before it begins is named', () => {
   assert.equal(crossed({ ...NONE, after: '2026-01-01T12:00:00Z', before: '2026-01-01T13:00:00Z' }), '');
   assert.match(crossed({ ...NONE, runAfter: '2026-01-02T12:00:00Z', runBefore: '2026-01-01T12:00:00Z' }), /^No job is to start after .+ and before /);
+});
+
+test('the note of a cancelled job is why it was cancelled', () => {
+  const expired = { code: 'EXPIRED', message: 'the job had not begun by the time at which it expires' };
+  assert.equal(note(job({ status: 'CANCELLED', done: true, reason: 'sold out' })), 'sold out');
+  assert.equal(note(job({ status: 'CANCELLED', done: true, error: expired })), expired.message);
+  assert.equal(note(job({ status: 'CANCELLED', done: true })), '');
 });
 
 test('what a job took is its attempts without the time between them', () => {

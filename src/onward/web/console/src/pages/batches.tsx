@@ -60,7 +60,7 @@ function Found({ found, after }: { found: readonly Batch[]; after: string | null
         label="Batches, newest first" rows={rows} rowKey={({ id }) => id}
         columns={[
           { name: 'batch', head: 'Batch', cell: ({ id, job }) => <div><a class="mono" href={toBatch(id)}>{id}</a>{job ? <p class="note">{`made by ${job.handler}`}</p> : null}</div> },
-          { name: 'state', head: 'State', width: 16, cell: (batch) => <div>{state(batch)}{batch.done ? null : <Progress completed={over(batch)} total={batch.total} label="Children that are over" />}</div> },
+          { name: 'state', head: 'State', width: 16, cell: (batch) => <div>{state(batch)}{batch.reason ? <p class="note">{batch.reason}</p> : null}{batch.done ? null : <Progress completed={over(batch)} total={batch.total} label="Children that are over" />}</div> },
           { name: 'failed', head: 'Failed', width: 6, numeric: true, cell: (batch) => count(numbers(batch).get('FAILED') ?? 0) },
           { name: 'made', head: 'Made', width: 8, cell: ({ createdAt }) => <Time at={createdAt} relative /> },
           { name: 'took', head: 'Took', width: 8, away: true, cell: ({ createdAt, finishedAt }) => (finishedAt ? <Duration ms={between(createdAt, finishedAt)} /> : null) },
@@ -74,7 +74,15 @@ function Found({ found, after }: { found: readonly Batch[]; after: string | null
   );
 }
 
-const state = (batch: Batch): string => (batch.done ? `All ${count(batch.total)} over` : `${count(over(batch))} of ${count(batch.total)} over`);
+const BEGINS: Partial<Record<Batch['state'], string>> = {
+  STOPPING: 'Stopping after a failure: ', CANCELLING: 'Being cancelled: ', RETRYING: 'Being retried: ', STOPPED: 'Stopped by a failure: ', CANCELLED: 'Cancelled: ',
+};
+
+function state(batch: Batch): string {
+  const begin = BEGINS[batch.state] ?? '';
+  if (!batch.done) return `${begin}${count(over(batch))} of ${count(batch.total)} over`;
+  return `${begin}${begin ? 'all' : 'All'} ${count(batch.total)} over`;
+}
 
 function One({ id, status }: { id: string; status: readonly Status[] }) {
   const live = useStore(connection) === 'live';
@@ -93,7 +101,7 @@ function One({ id, status }: { id: string; status: readonly Status[] }) {
 }
 
 function Shown({ batch, status, refresh }: { batch: Batch; status: readonly Status[]; refresh: () => void }) {
-  const { id, job, then, done, total, canRetryBatch, createdAt, finishedAt } = batch;
+  const { id, job, then, done, total, canRetryBatch, reason, createdAt, finishedAt } = batch;
   const found = numbers(batch);
   const failed = (found.get('FAILED') ?? 0) + (found.get('CANCELLED') ?? 0);
   const retry = () => act({
@@ -123,6 +131,7 @@ function Shown({ batch, status, refresh }: { batch: Batch; status: readonly Stat
         <Progress completed={over(batch)} total={total} label="Children that are over" />
         <dl class="facts">
           <dt>Made by</dt><dd>{job ? <a href={toJob(job.id)}>{job.handler}</a> : 'code that enqueued it'}</dd>
+          {reason ? <><dt>Reason for cancelling</dt><dd>{reason}</dd></> : null}
           <dt>Then</dt><dd>{then ? <><a href={toJob(then.id)}>{then.handler}</a> <StatusMark status={then.status} /></> : done ? 'nothing has followed' : 'not yet'}</dd>
         </dl>
       </section>
@@ -166,11 +175,16 @@ function Rows({ rows }: { rows: readonly Child[] }) {
       label="Children, newest first" rows={rows} rowKey={({ id }) => id} rowProps={({ id }) => ({ 'data-job': id })}
       columns={[
         { name: 'status', head: 'Status', width: 9, cell: ({ status }) => <StatusMark status={status} /> },
-        { name: 'handler', head: 'Job', cell: ({ id, handler, error }) => <div><a href={toJob(id)}>{handler}</a>{error ? <p class="note" data-error="">{`${error.code}: ${error.message}`}</p> : null}</div> },
+        { name: 'handler', head: 'Job', cell: (job) => <div><a href={toJob(job.id)}>{job.handler}</a><Why job={job} /></div> },
         { name: 'took', head: 'Took', width: 7, cell: ({ startedAt, finishedAt }) => (startedAt && finishedAt ? <Duration ms={between(startedAt, finishedAt)} /> : null) },
       ]}
     />
   );
+}
+
+function Why({ job: { status, error, reason } }: { job: Child }) {
+  if (status === 'CANCELLED' && reason) return <p class="note">{reason}</p>;
+  return error ? <p class="note" data-error="">{`${error.code}: ${error.message}`}</p> : null;
 }
 
 // Asks first; then sends the command, and says what the server says.

@@ -13,6 +13,7 @@ export function Facts({ job }: { job: Whole }) {
     ['Expires', !job.startedAt && job.expiresAt && <Time at={job.expiresAt} />],
     ['Started', job.startedAt && <Time at={job.startedAt} />],
     ['Finished', job.finishedAt && <Time at={job.finishedAt} />],
+    ['Reason for cancelling', job.reason],
     ['Waited', job.startedAt && length(between(job.createdAt, job.startedAt))],
     ['Took', job.finishedAt && job.attempts.length > 0 && took(job)],
     ['Backend', job.backend],

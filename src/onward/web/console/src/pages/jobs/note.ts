@@ -12,6 +12,7 @@ export function progressLine(job: Pick<Row, 'progress'>): string {
 export function note(job: Row, waitingFor?: string | null): string {
   if (job.status === 'SCHEDULED' && job.runAt) return `not before ${moment(job.runAt)}`;
   if (job.error && (job.status === 'FAILED' || job.status === 'RETRYING')) return job.error.message;
+  if (job.status === 'CANCELLED') return job.reason ?? (job.error?.code === 'EXPIRED' ? job.error.message : '');
   if (job.progress && !job.done) return progressLine(job);
   return job.done || !waitingFor ? '' : `waiting for ${waitingFor}`;
 }
