@@ -198,7 +198,7 @@ def others() -> str:
     return str(folder)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # the packages are installed once
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("page", ["celery"], indirect=True)
@@ -220,7 +220,7 @@ async def test_a_task_of_celery_that_forwards_makes_one_job_of_a_message(
     assert sent() == {"confirm-A-16": "A-16", "confirm-A-17": "A-17"}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # the packages are installed once
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("page", ["taskiq"], indirect=True)

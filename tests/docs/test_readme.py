@@ -24,7 +24,7 @@ COMMANDS = {
 }  # for those that end, one that serves, those that this test does not run, and a schema
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_every_command_of_the_page_gives_the_shown_output(
     name: str, tmp_path: Path, redis_url: str, namespace: str
