@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from onward.jobs.base import NotFound, WorkerRefused
+from onward.storage.sql import as_list, in_array
 from onward.storage.tables import BY_HOLDER, held, jobs, runners
 from onward.storage.transaction import Tx
 from onward.text.queues import split
@@ -41,6 +43,23 @@ _running_handlers = (
     .with_hint(jobs, BY_HOLDER, "sqlite")
 )
 _running_in = sa.select(sa.func.count()).where(held, jobs.c.runner == _p("id_")).with_hint(jobs, BY_HOLDER, "sqlite")
+_by_age = (
+    sa.select(
+        jobs.c.runner,
+        jobs.c.id,
+        sa.func.row_number()
+        .over(partition_by=jobs.c.runner, order_by=(jobs.c.attempt_started_at, jobs.c.id))
+        .label("number"),
+    )
+    .where(held, in_array(jobs.c.runner, "ids"))
+    .with_hint(jobs, BY_HOLDER, "sqlite")
+    .subquery()
+)
+_longest = (
+    sa.select(_by_age.c.runner, _by_age.c.id)
+    .where(_by_age.c.number <= _p("limit_", type_=sa.Integer))
+    .order_by(_by_age.c.runner, _by_age.c.number)
+)
 _drain = sa.update(runners).where(runners.c.id == _p("id_")).values(draining=1)
 
 
@@ -69,6 +88,14 @@ def running_by_handler(tx: Tx) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for runner, handler, n in tx.all(_running_handlers):
         found.setdefault(runner, {})[handler] = n
+    return found
+
+
+def longest_running(tx: Tx, ids: Collection[str], limit: int) -> dict[str, list[str]]:
+    """Return the ids of the jobs that each of the processes runs, those of the oldest attempts first, up to `limit`."""
+    found: dict[str, list[str]] = {}
+    for runner, job_id in tx.all(_longest, ids=as_list(ids), limit_=limit):
+        found.setdefault(runner, []).append(job_id)
     return found
 
 

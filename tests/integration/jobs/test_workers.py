@@ -9,10 +9,10 @@ from onward.jobs import claims, due, workers
 from onward.jobs.base import NotFound, WorkerRefused
 from onward.jobs.leases import Lease
 from onward.jobs.workers import Worker
-from onward.storage.tables import runners
+from onward.storage.tables import jobs, runners
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
-from tests.ledgers import OLDER, accept
+from tests.ledgers import OLDER, accept, writing
 
 _enter = sa.insert(runners)
 
@@ -65,6 +65,31 @@ def test_each_process_is_shown_with_its_release_its_memory_and_the_jobs_that_it_
     (waiting,) = writer.run_sync(due.backlog)
     assert (waiting.handler, waiting.destination, waiting.depth, waiting.blocked) == ("conformance.job", "here", 1, 0)
     assert 1_000_000 < (first.memory_bytes or 0) < 100_000_000_000
+
+
+def test_of_each_process_the_jobs_that_run_longest_are_found(writer: Writer) -> None:
+    """Ids tell when jobs were accepted, and no more than that: one that waited long may have begun just now."""
+    busy, other = Process(writer, workers.WORKER).lease.id, Process(writer, workers.API).lease.id
+    running = [writer.run_sync(accept).id for _ in range(6)]
+    begin = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_"))
+
+    def start_at(job_id: str, at: int, runner: str) -> None:
+        values = {"status": "RUNNING", "runner": runner, "attempt_started_at": at}
+        writer.run_sync(lambda tx: tx.execute(begin.values(values), id_=job_id))
+
+    for at, job_id in enumerate(reversed(running[:5])):
+        start_at(job_id, at, busy)
+    start_at(running[5], 1, other)
+    found = writer.run_sync(lambda tx: workers.longest_running(tx, [busy, other, "runner_none"], 3))
+    assert found == {busy: [running[4], running[3], running[2]], other: [running[5]]}
+
+
+def test_the_jobs_of_a_process_are_found_by_the_index_of_those_that_run(sqlite_ledger: str) -> None:
+    with writing(sqlite_ledger) as writer:
+        text, defaults = writer.database.driver.compiled(workers._longest)
+        explained = f"EXPLAIN QUERY PLAN {text}"
+        rows = writer.database.connect().execute(explained, {**defaults, "ids": "[]", "limit_": 5}).fetchall()
+    assert any("jobs_held (runner=?" in row[-1] for row in rows), rows
 
 
 def test_a_heartbeat_shows_the_memory_of_now_and_that_the_process_drains(

@@ -96,9 +96,7 @@ async def test_a_process_says_what_it_runs_and_a_refused_drain_says_why(
                 "queues": ["default", "gpu"],
             }
             data["workers"].append(worker)
-            attempts = [{"worker": "elsewhere:7", "startedAt": since}]
-            job = {"id": "job_x", "handler": "video.cut", "status": "RUNNING", "attempts": attempts}
-            data["running"]["nodes"] = [job]
+            worker["jobs"] = [{"id": "job_x", "handler": "video.cut", "attempts": [{"startedAt": since}]}]
 
     async with changed_answers(page, add):
         await opened(watched, served, "#/workers")

@@ -44,5 +44,9 @@ def test_each_read_inside_a_page_counts_even_if_nothing_is_there(inner: str) -> 
     assert estimate(f"{{ jobs(first: 100) {{ nodes {{ {inner} }} }} }}") > 100 * READ
 
 
+def test_the_jobs_of_a_worker_count_as_often_as_are_asked_for() -> None:
+    assert estimate("{ workers { id jobs(first: 7) { id handler } } }") == 2 + 1 + 7 * 2
+
+
 def test_the_counts_of_the_system_are_one_read() -> None:
     assert estimate("{ system { counts { status count } } }") == 4

@@ -3,15 +3,56 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
 import strawberry
+from strawberry.dataloader import DataLoader
 
-from onward.graphql.base import unavailable
-from onward.graphql.context import Info
+from onward.graphql.base import public_error, unavailable
+from onward.graphql.context import Context, Info
+from onward.graphql.reading import PAGE, read_in, unread
 from onward.graphql.resolvers import query
+from onward.graphql.types.job import Job
+from onward.jobs import model, pages
 from onward.jobs import workers as processes
 from onward.storage.base import Unavailable
+from onward.storage.transaction import Tx
+
+READ_AT_ONCE = 10  # processes whose jobs one read of the ledger gives
+
+
+def jobs_by_worker(context: Context) -> DataLoader[tuple[str, int], list[model.Job]]:
+    """Return a loader of the jobs that a process runs, by its id and their largest number, for `context.once`."""
+    return DataLoader(partial(_read_jobs, context), max_batch_size=READ_AT_ONCE)
+
+
+async def _read_jobs(context: Context, wanted: list[tuple[str, int]]) -> list[list[model.Job]]:
+    meter = context.meter
+    without = unread(meter)
+
+    def look(tx: Tx) -> tuple[dict[str, list[str]], dict[str, model.Job]]:
+        longest = processes.longest_running(tx, [id_ for id_, _ in wanted], max(first for _, first in wanted))
+        ids = [job_id for found in longest.values() for job_id in found]
+        return longest, pages.named(tx, ids, most=meter.pages, without=without)
+
+    async with meter.reading:
+        try:
+            longest, found = await read_in(context, look)
+        except pages.PageTooLarge:
+            raise meter.too_large() from None
+    return [[found[job_id] for job_id in longest.get(id_, [])[:first] if job_id in found] for id_, first in wanted]
+
+
+@query
+async def jobs(
+    info: Info,
+    root: strawberry.Parent[processes.Worker],
+    first: Annotated[int, strawberry.argument(description="So many; at most 50.")],
+) -> list[model.Job]:
+    if not 0 <= first <= PAGE:
+        raise public_error(f"`first` is between 0 and {PAGE}.", "INVALID")
+    return await info.context.once(jobs_by_worker).load((root.id, first))
 
 
 @strawberry.type(description="A process that accepts or runs jobs, by its newest sign of life.")
@@ -28,6 +69,9 @@ class Worker:
     version: str = strawberry.field(description="Its release; empty for one that does not say.")
     started_at: datetime
     running: int = strawberry.field(description="The number of jobs that it runs.")
+    jobs: Any = strawberry.field(
+        resolver=jobs, graphql_type=list[Job], description="The jobs that it runs, the longest running first."
+    )
     memory_bytes: float | None = strawberry.field(description="Its resident memory at its newest sign of life.")
     queues: list[str] | None = strawberry.field(
         description="The queues whose jobs it runs, by name; `default` is that of jobs without one. Null for a process"

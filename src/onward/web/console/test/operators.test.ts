@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { Handlers } from '../src/generated/handlers';
 import { change, isSlower, limitText, rowsOf, sorted } from '../src/handlers';
-import { rowsOf as processes } from '../src/workers';
 
 const figures = (handler: string, p95: number | null, failed = 0) => ({
   handler, enqueued: 9, succeeded: 9 - failed, failed, retried: 0, wait: { p50: 0, p95: 0 }, run: { p50: p95, p95 },
@@ -45,15 +44,4 @@ test('a limit is told in words', () => {
   assert.equal(limit({ concurrency: 3, starts: 100, periodSeconds: 60 }), '3 at once, 100 per minute');
   assert.equal(limit({ key: 'crm', starts: 5, periodSeconds: 86_400 }), '5 per day, for each crm');
   assert.equal(limit({ concurrency: 1, starts: 5, periodSeconds: 90 }), '1 at once, 5 per 90 seconds');
-});
-
-test('a process has the jobs whose last attempt it runs, the longest first', () => {
-  const worker = (name: string) => ({ id: `runner_${name}`, name, role: 'worker', version: '1', startedAt: '', running: 2, memoryBytes: null, queues: null, draining: false });
-  const job = (id: string, ...attempts: [string, string][]) => (
-    { id, handler: 'a.slow', status: 'RUNNING' as const, attempts: attempts.map(([by, startedAt]) => ({ worker: by, startedAt })) });
-  const [a, b] = processes({
-    workers: [worker('a:1'), worker('b:2')], system: { version: '1' },
-    running: { nodes: [job('young', ['a:1', '2026-01-02']), job('old', ['b:2', '2025-12-01'], ['a:1', '2026-01-01']), job('new')] },
-  });
-  assert.deepEqual([a!.jobs.map(({ id }) => id), b!.jobs], [['old', 'young'], []]);
 });

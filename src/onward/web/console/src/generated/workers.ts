@@ -5,17 +5,6 @@ import type { Operation } from '../graphql';
 type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
 /** Internal type. DO NOT USE DIRECTLY. */
 export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
-export type JobStatus =
-  | 'SCHEDULED'
-  | 'QUEUED'
-  | 'RUNNING'
-  | 'RETRYING'
-  | 'WAITING'
-  | 'CANCELLING'
-  | 'SUCCEEDED'
-  | 'FAILED'
-  | 'CANCELLED';
-
 export type UserErrorCode =
   | 'INVALID'
   | 'ALREADY_EXISTS'
@@ -29,7 +18,7 @@ export type UserErrorCode =
 export type WorkersVariables = Exact<{ [key: string]: never; }>;
 
 
-export type Workers = { workers: Array<{ id: string, name: string, role: string, version: string, startedAt: string, running: number, memoryBytes: number | null, queues: Array<string> | null, draining: boolean }>, running: { nodes: Array<{ id: string, handler: string, status: JobStatus, attempts: Array<{ worker: string, startedAt: string }> }> }, system: { version: string } };
+export type Workers = { workers: Array<{ id: string, name: string, role: string, version: string, startedAt: string, running: number, memoryBytes: number | null, queues: Array<string> | null, draining: boolean, jobs: Array<{ id: string, handler: string, attempts: Array<{ startedAt: string }> }> }>, system: { version: string } };
 
 export type DrainWorkerVariables = Exact<{
   id: string;
@@ -39,7 +28,7 @@ export type DrainWorkerVariables = Exact<{
 export type DrainWorker = { drainWorker: { worker: { id: string, draining: boolean } | null, errors: Array<{ code: UserErrorCode, message: string, path: Array<string> | null }> } | null };
 
 export const workers: Operation<Workers, WorkersVariables> = {
-  text: "query workers {\n  workers { id name role version startedAt running memoryBytes queues draining }\n  running: jobs(first: 200, filter: { status: [RUNNING, CANCELLING] }) {\n    nodes { id handler status attempts { worker startedAt } }\n  }\n  system { version }\n}",
+  text: "query workers {\n  workers {\n    id name role version startedAt running memoryBytes queues draining\n    jobs(first: 5) { id handler attempts { startedAt } }\n  }\n  system { version }\n}",
 };
 
 export const drainWorker: Operation<DrainWorker, DrainWorkerVariables> = {

@@ -12,10 +12,11 @@ import { ask, serverNow } from '../graphql';
 import { useQuery } from '../hooks';
 import { announce } from '../notices';
 import { toJob } from '../route';
-import { ROLES, rowsOf, type Row } from '../workers';
+import { ROLES } from '../workers';
 
 const LOOK_MS = 2_000;
-const SHOWN = 5; // jobs of a process
+
+type Row = Told['workers'][number];
 
 export function Workers() {
   return (
@@ -32,7 +33,7 @@ function List() {
 }
 
 function Shown({ told, refresh }: { told: Told; refresh: () => void }) {
-  const rows = rowsOf(told);
+  const rows = told.workers;
   const running = rows.reduce((sum, row) => sum + row.running, 0);
   const columns: Column<Row>[] = [
     { name: 'name', head: 'Process', width: 14, cell: (row) => <Name row={row} release={told.system.version} /> },
@@ -70,11 +71,11 @@ function Queues({ queues }: { queues: Row['queues'] }) {
 function Running({ row: { running, jobs } }: { row: Row }) {
   if (!running) return <span class="faint">nothing</span>;
   if (!jobs.length) return <span class="faint">{plural(running, 'job')}</span>;
-  const more = running - Math.min(jobs.length, SHOWN);
+  const more = running - jobs.length;
   return (
     <ul class="runs">
-      {jobs.slice(0, SHOWN).map(({ id, handler, since }) => (
-        <li key={id}><a href={toJob(id)}>{handler}</a>{since ? <span class="faint"> for <Duration ms={serverNow() - Date.parse(since)} /></span> : null}</li>
+      {jobs.map(({ id, handler, attempts }) => (
+        <li key={id}><a href={toJob(id)}>{handler}</a>{attempts.length ? <span class="faint"> for <Duration ms={serverNow() - Date.parse(attempts.at(-1)!.startedAt)} /></span> : null}</li>
       ))}
       {more > 0 ? <li class="faint">{`${count(more)} more`}</li> : null}
     </ul>
