@@ -20,11 +20,9 @@ class SignalSchema(NamedTuple):
 
 def signal_schema(settings: Settings, wait: JobWait) -> SignalSchema:
     """Load the handlers, and return the schema of the payload for which the job waits."""
-    from onward.runtime.handlers import load_handlers  # only now: most looks at jobs load no handler
-
     if wait.is_sleep:
         return SignalSchema()
-    from onward.runtime.handlers import load_handlers
+    from onward.runtime.handlers import load_handlers  # only now: most looks at jobs load no handler
 
     try:
         handler = load_handlers(settings).get(wait.handler)
