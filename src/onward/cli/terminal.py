@@ -125,10 +125,10 @@ def _payload(job: Job, wait: JobWait, takes: SignalSchema) -> Text:
     """Say how the signal is sent, and which payload it takes."""
     if takes.problem is not None:
         return Text(f"its payload is not known: {job_text.plain(takes.problem)}")
-    command = f"onward jobs signal {job.id} {job_text.plain(wait.name)}"
+    command = f"end the wait by: onward jobs signal {job.id} {job_text.plain(wait.name)}"
     if takes.schema == NO_PAYLOAD:
         return Text(f"{command}, without a payload")
-    return Text(f"{command} --payload JSON, by the schema {json.dumps(short(takes.schema))}")
+    return Text(f"{command} --payload JSON\nits payload has the JSON Schema {json.dumps(short(takes.schema))}")
 
 
 def watch(settings: Settings, job_id: str | None, *, as_json: bool) -> int:
