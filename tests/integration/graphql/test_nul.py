@@ -1,47 +1,78 @@
 """NUL in an argument, which PostgreSQL cannot store in a text."""
 
+import asyncio
+import json
+import re
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.graphql.conftest import running, settings_in
+from onward import JobContext, handler
+from tests.integration.graphql.asgi_sockets import asgi_socket
+from tests.integration.graphql.conftest import Api, running, settings_in
+from tests.integration.graphql.sweep import Place, arguments, places
+from tests.processes import ROOT
 
 NUL = "a\x00b"
-MUTATIONS: dict[str, dict[str, Any]] = {
-    "registerUser": {"username": NUL, "email": "a@example.org"},
-    "sendNotification": {"email": f"{NUL}@example.org", "message": "x"},
-    "processItem": {"item": "x", "idempotencyKey": NUL},
-    "cancelJob": {"id": "job_x", "reason": NUL},
-    "retryJob": {"id": NUL},
-    "retryJobs": {"filter": {"handler": [NUL], "errorCode": [NUL]}},
-    "cancelJobs": {"filter": {"handler": [NUL]}},
-    "pauseHandler": {"handler": NUL},
-    "resumeHandler": {"handler": NUL},
+SDL = (ROOT / "gql" / "schema.graphql").read_text("utf-8")
+ACCEPTED = {  # the text of a job, or one that finds nothing
+    "Mutation.processItem(input.item)",
+    "Mutation.sendNotification(input.message)",
+    "Mutation.cancelJobs(input.filter.errorMessage)",
+    "Mutation.retryJobs(input.filter.errorMessage)",
+    "Mutation.cancelJobs(input.filter.params.values)",
+    "Mutation.retryJobs(input.filter.params.values)",
+    "Query.node(id)",
+    "Query.job(id)",
+    "Query.jobs(filter.errorMessage)",
+    "Query.jobs(filter.params.values)",
+    "Query.jobCount(filter.errorMessage)",
+    "Query.jobCount(filter.params.values)",
 }
-QUERIES = (
-    "query($t: String!) { node: jobs(filter: {handler: [$t]}) { nodes { id } } }",
-    "query($t: ID!) { jobs(filter: {owner: $t}) { nodes { id } } }",
-    "query($t: String!) { jobs(filter: {errorCode: [$t]}) { nodes { id } } }",
-    "query($t: ID!) { node(id: $t) { id } }",
-    "query($t: ID!) { job(id: $t) { id } }",
-    "query($t: ID!) { jobs(filter: {batch: $t}) { nodes { id } } }",
-    "query($t: String!) { jobCount(filter: {errorMessage: $t}) }",
-    "query($t: ID!) { batches(after: $t) { id } }",
-    "query($t: String!) { jobs(after: $t) { nodes { id } } }",
-    "query($t: String!) { jobs(before: $t) { nodes { id } } }",
-)
+ENDLESS = {  # a stream that nothing comes into
+    "Subscription.jobsUpdated(ids)",
+    "Subscription.jobsUpdated(filter.errorMessage)",
+    "Subscription.jobsUpdated(filter.params.values)",
+}
+ENDLESS_S = 0.5
+
+
+@handler("tests.nothing")
+async def nothing(job: JobContext) -> None:
+    """A handler of a schedule, without parameters."""
 
 
 async def test_nul_in_any_argument_is_a_typed_error(tmp_path: Path, ledger_url: str) -> None:
-    async with running(settings_in(tmp_path, database={"url": ledger_url})) as api:
-        for name, values in MUTATIONS.items():
-            payload = await api.mutate(name, "", **values)
-            assert payload["errors"][0]["code"] in {"INVALID", "NOT_FOUND"}, (name, payload)
-        for query in QUERIES:
-            answer = (await api.post({"query": query, "variables": {"t": NUL}})).json()
-            codes = {error["extensions"]["code"] for error in answer.get("errors", [])}
-            assert codes <= {"INVALID", "BAD_CURSOR"}, (query, answer)
+    handlers = {"modules": ["tests.integration.graphql.test_nul"]}
+    async with running(settings_in(tmp_path, database={"url": ledger_url}, handlers=handlers)) as api:
+        change = (await api.data("{ jobs { change } }"))["jobs"]["change"]
+        job_id = (await api.mutate("processItem", item="x"))["job"]["id"]
+        await api.ends(job_id)
+        texts = {"id": job_id, "handler": "tests.nothing", "cron": "0 7 1 1 *", "afterChange": change}
+        tried = list(places(SDL, NUL, texts))
+        assert {place.argument for place in tried} == arguments(SDL)
+        assert {place.name for place in tried} >= ACCEPTED | ENDLESS
+        for place in tried:
+            codes = await codes_of(api, place)
+            assert codes <= {"INVALID", "NOT_FOUND", "BAD_CURSOR", "BAD_CHANGE"}, (place, codes)
+            assert bool(codes) is (place.name not in ACCEPTED | ENDLESS), place
+
+
+async def codes_of(api: Api, place: Place) -> set[str]:
+    """Return the codes of the errors of an answer, those of a payload included."""
+    if place.kind != "subscription":
+        return codes_in((await api.post({"query": place.query, "variables": place.variables})).text)
+    async with asgi_socket(api.app, "/graphql", {}) as socket:
+        await socket.begin({})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ENDLESS_S if place.name in ENDLESS else None):
+                return codes_in(json.dumps(await socket.run(place.query, place.variables)))
+    return set()
+
+
+def codes_in(answer: str) -> set[str]:
+    return set(re.findall(r'"code": ?"(\w+)"', answer))
 
 
 @pytest.mark.parametrize("text", ["a\x00b", "\x00"])
@@ -53,13 +84,3 @@ async def test_nul_in_a_jobs_text_is_accepted_and_judged_by_the_handler(
         assert await api.ends(payload["job"]["id"]) == "FAILED"
         payload = await api.mutate("sendNotification", email="a@example.org", message=text)
         assert await api.ends(payload["job"]["id"]) == "SUCCEEDED"
-
-
-@pytest.mark.parametrize("field", ["jobUpdated(id: $t)", "jobsUpdated(filter: {handler: [$t]})"])
-async def test_nul_in_a_subscription_is_a_typed_error(tmp_path: Path, ledger_url: str, field: str) -> None:
-    type_ = "ID" if "id:" in field else "String"
-    query = f"subscription($t: {type_}!) {{ {field} {{ id }} }}"
-    async with running(settings_in(tmp_path, database={"url": ledger_url})) as api:
-        body, headers = {"query": query, "variables": {"t": NUL}}, {"accept": "text/event-stream"}
-        answer = (await api.post(body, headers=headers)).text
-        assert '"code":"INVALID"' in answer or '"code":"NOT_FOUND"' in answer, answer

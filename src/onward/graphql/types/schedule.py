@@ -9,7 +9,7 @@ from typing import Annotated
 import strawberry
 
 from onward.dispatch.schedules import Shown
-from onward.graphql.base import check_number
+from onward.graphql.base import check_number, public_error
 from onward.graphql.context import Context, Info
 from onward.graphql.reading import read_in, unread
 from onward.graphql.resolvers import query
@@ -86,6 +86,8 @@ def schedule(shown: Shown, jobs: Mapping[str, model.Job], *, upcoming: bool = Tr
 @query
 async def schedules(info: Info, first: First = MAX_SHOWN, after: After = "") -> list[Schedule]:
     check_number("first", first, MAX_SHOWN)
+    if "\0" in after:  # which PostgreSQL refuses, and no name has
+        raise public_error("`after` must be the name of a schedule (got one with a NUL character).", "INVALID")
     context = info.context
     if not context.viewer.visible.everything:
         return []
