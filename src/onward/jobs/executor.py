@@ -151,7 +151,8 @@ class Executor:
     def _log_error(self, running: Running, step: str, raised: BaseException) -> None:
         error = outcomes.cause_of(raised)
         if isinstance(error, HandlerError):
-            code, message = outcomes.code_of(error), redact(outcomes.message_of(error), running.secrets)
+            texts = outcomes.code_of(error), outcomes.message_of(error)
+            code, message = (redact(text, running.secrets) for text in texts)
             self._log.info("attempt failed", code=code, message=message, step=step)
         elif not isinstance(error, Unavailable):
             trace = redact("".join(traceback.format_exception(raised)).rstrip(), running.secrets)

@@ -107,7 +107,8 @@ def after_error(
     rule = policy if chosen is not None else rule_for(policy, kinds_of(error))
     permanent = rule is None or isinstance(error, Permanent | InvalidParameters)
     if isinstance(error, HandlerError):
-        job_error = _error(code_of(error), redact(message_of(error), secrets), step, retryable=not permanent)
+        code, message = (redact(text, secrets) for text in (code_of(error), message_of(error)))
+        job_error = _error(code, message, step, retryable=not permanent)
     else:
         job_error = _error("UNEXPECTED", UNEXPECTED, step, retryable=not permanent)
     counts = chosen is None or chosen.charged or _none_counts(job.attempts[-UNCHARGED_IN_A_ROW:-1])

@@ -16,7 +16,7 @@ async def pay(job: JobContext, *, card: str, name: str, limits: dict[str, int] |
 @handler("tests.babble", secret=frozenset({"card"}), retry=Retry(max_attempts=1))
 async def babble(job: JobContext, *, card: str, kindly: bool) -> None:
     if kindly:
-        raise Permanent(f"the card {card} was declined")
+        raise Permanent(f"the card {card} was declined", code=f"{'X' * 90}{card}")
     raise RuntimeError(f"could not reach https://bank.example/?card={card}")
 
 

@@ -117,7 +117,7 @@ def _ids() -> Any:
 
 
 @pytest.mark.parametrize("kindly", [True, False])
-async def test_a_secret_in_a_handler_s_message_is_redacted(
+async def test_a_secret_in_the_message_and_code_of_an_error_is_redacted(
     tmp_path: Path, *, kindly: bool, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
@@ -125,9 +125,10 @@ async def test_a_secret_in_a_handler_s_message_is_redacted(
     assert job.error is not None
     if kindly:
         assert job.error.message == "the card *** was declined"
+        assert [job.error.code, *(one.error.code for one in job.attempts if one.error)] == [f"{'X' * 90}***"] * 2
     output = "".join(capfd.readouterr()) + caplog.text  # log lines go to one of the two
     assert "***" in output
-    assert CARD not in output
+    assert CARD[:9] not in output + repr(job)
     assert CARD.encode() not in written(tmp_path)
 
 
