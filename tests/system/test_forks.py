@@ -9,15 +9,19 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from onward import JobContext, Onward, Retry, handler
 from onward.supervisor.supervisor import ProcessSpec, Supervisor
 from tests import application
 from tests.processes import running, wait_until
+from tests.servers import free_port
 
 FORKING = """
 import multiprocessing, os, signal, time
@@ -48,23 +52,61 @@ LEAVES = (
 def test_forked_processes_keep_neither_the_server_s_address_nor_its_connections(tmp_path: Path) -> None:
     """Nobody answers on the port, clients see the end, and processes of multiprocessing end, too."""
     (tmp_path / "forking.py").write_text(FORKING)
-    application.write(tmp_path, '[gql]\nmodules = ["forking"]\n[server]\nport = 0\ndrain_s = 1.0\n')
+    metrics = free_port()
+    telemetry = f'[telemetry]\nmetrics = "127.0.0.1:{metrics}"\n'
+    application.write(tmp_path, f'[gql]\nmodules = ["forking"]\n[server]\nport = 0\ndrain_s = 1.0\n{telemetry}')
     with running("serve", project=tmp_path) as server:
         address = urlsplit(server.serving())
         asking = http.client.HTTPConnection(address.netloc, timeout=30)
+        socket.create_connection(("127.0.0.1", metrics), timeout=30).close()
         known, stranger = (_fork(asking, stranger=stranger) for stranger in (False, True))
         try:
             server.end()
             wait_until(lambda: not Path(f"/proc/{known}").exists())
             assert Path(f"/proc/{stranger}").exists()
             assert asking.sock.recv(1) == b""
-            with pytest.raises(ConnectionRefusedError):
-                socket.create_connection((address.hostname, address.port), timeout=30)
+            for port in (address.port, metrics):
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection((address.hostname, port), timeout=30)
         finally:
             asking.close()
             for pid in (known, stranger):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+
+@handler("tests.fork", retry=Retry(1))
+def fork(job: JobContext) -> int:
+    """Leave a process behind, and return its pid."""
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+    return child
+
+
+@pytest.mark.slow
+async def test_forked_processes_keep_no_address_of_a_worker(tmp_path: Path, redis_url: str, namespace: str) -> None:
+    ports = free_port(), free_port()
+    settings = application.write(
+        tmp_path,
+        f'backend = "dramatiq"\n[backends.dramatiq]\nurl = "{redis_url}"\nnamespace = "{namespace}"\n'
+        f'[worker]\nhealth = "127.0.0.1:{ports[0]}"\n[telemetry]\nmetrics = "127.0.0.1:{ports[1]}"\n'
+        '[handlers]\nmodules = ["tests.system.test_forks"]\n',
+    )
+    with running("worker", "--processes", "1", project=tmp_path) as worker:
+        async with Onward.from_settings(settings) as onward:
+            child = await onward.result(await onward.enqueue(fork.job()), timeout=timedelta(seconds=60))
+        try:
+            for port in ports:
+                socket.create_connection(("127.0.0.1", port), timeout=30).close()
+            worker.end()
+            os.kill(child, 0)  # it is there
+            for port in ports:
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection(("127.0.0.1", port), timeout=30)
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 def _fork(connection: http.client.HTTPConnection, *, stranger: bool) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, start_http_server
 
+from onward.children import shield
 from onward.findings import Finding, State, in_one_line
 
 PORTS = 64
@@ -48,6 +49,12 @@ class Endpoint:
     def __init__(self, registry: CollectorRegistry, address: str) -> None:
         self._server, self._thread = listen(address, lambda host, port: start_http_server(port, host, registry))
         self.url = f"http://{address.rpartition(':')[0]}:{self._server.server_port}/metrics"
+        shield(self._descriptors)
+
+    def _descriptors(self) -> Iterator[int]:
+        """The listening socket, while it is open."""
+        if self._server.fileno() >= 0:
+            yield self._server.fileno()
 
     def close(self) -> None:
         self._server.shutdown()

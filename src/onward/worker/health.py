@@ -9,10 +9,11 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http import HTTPStatus
 
+from onward.children import shield
 from onward.dispatch.readiness import Readiness
 from onward.findings import Finding, State, in_one_line
 from onward.telemetry.endpoint import NoPort, listen
@@ -32,6 +33,7 @@ class HealthEndpoint:
         self._free = threading.BoundedSemaphore(REQUESTS)
         self._socket = listen(address, _bound)
         self.url = f"http://{address.rpartition(':')[0]}:{self._socket.getsockname()[1]}/health/ready"
+        shield(self._descriptors)
         threading.Thread(target=self._serve, name="health", daemon=True).start()
 
     def close(self) -> None:
@@ -39,6 +41,11 @@ class HealthEndpoint:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._socket.close()
+
+    def _descriptors(self) -> Iterator[int]:
+        """The listening socket, while it is open."""
+        if self._socket.fileno() >= 0:
+            yield self._socket.fileno()
 
     def _serve(self) -> None:
         with suppress(OSError):  # closed
