@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -39,7 +40,9 @@ def _words(value: Any, is_written: Callable[[Any], bool]) -> str | None:
     # Not every JSON writer takes subclasses of float and tuple, such as numpy's.
     if isinstance(value, bool | int | list) or type(value) in (float, tuple, type(None)) or is_written(value):
         return None
-    return f"is of type {type(value).__name__}, which is no JSON"
+    kind = type(value).__name__
+    forgotten = f"is a {kind} that was not awaited: write `await` before its call"
+    return forgotten if inspect.isawaitable(value) else f"is of type {kind}, which is no JSON"
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, Any, int]]:

@@ -1,5 +1,6 @@
 """Declared result types: the declarations of handlers, and the results that fit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -169,3 +170,18 @@ def test_a_class_that_would_be_read_as_another_one_is_refused(annotation: Any, v
 )
 def test_a_class_that_is_read_as_itself_or_as_its_base_is_stored(annotation: Any, value: Any) -> None:
     assert storable(value, of(annotation).output) in ({"amount": 5}, {"paid": [{"amount": 1}]})
+
+
+@pytest.mark.parametrize("annotation", [None, list[str]])
+@pytest.mark.parametrize(
+    ("nested", "place"),
+    [(lambda one: one, "result"), (lambda one: [one], r"result\.0"), (lambda one: {"a": (one,)}, r"result\.a\.0")],
+)
+def test_a_forgotten_await_is_named(annotation: Any, nested: Callable[[Any], Any], place: str) -> None:
+    async def fetch() -> list[str]:
+        return []
+
+    forgotten = fetch()
+    with pytest.raises(Permanent, match=rf"{place} is a coroutine that was not awaited: write `await` before its call"):
+        storable(nested(forgotten), of(annotation).output)
+    forgotten.close()
