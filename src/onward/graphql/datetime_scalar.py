@@ -1,4 +1,4 @@
-"""DateTime: to clients ISO 8601 in UTC with a Z; in resolvers an aware datetime, or the ledger's microseconds."""
+"""DateTime: to clients ISO 8601 in UTC with a Z; in resolvers a datetime, or the ledger's microseconds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ MESSAGE = 'A DateTime is written as in "2030-01-31T09:30:00Z", with a time zone.
 
 
 def serialize(value: Any) -> str:
-    """The time in UTC to the microsecond. `value` is microseconds since 1970, or an aware datetime."""
+    """The time in UTC to the microsecond. `value` is microseconds since 1970, or a datetime, naive ones in UTC."""
     if type(value) is int:
         value = to_datetime(value)
-    elif not isinstance(value, datetime) or value.tzinfo is None:
-        raise TypeError("a DateTime is an aware datetime, or microseconds since 1970")
-    text: str = value.astimezone(UTC).isoformat(timespec="microseconds")
+    elif not isinstance(value, datetime):
+        raise TypeError(f"a DateTime must be a datetime, or microseconds since 1970 (got {type(value).__name__})")
+    aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    text: str = aware.isoformat(timespec="microseconds")
     return text[:-6] + "Z"
 
 

@@ -23,6 +23,10 @@ class Query:
         return datetime(2030, 1, 1, tzinfo=UTC)
 
     @strawberry.field
+    def naive(self) -> datetime:
+        return datetime(2030, 1, 1)  # noqa: DTZ001 - as code may have it
+
+    @strawberry.field
     def echo(self, at: datetime) -> datetime:
         return at
 

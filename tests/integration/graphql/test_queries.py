@@ -199,3 +199,4 @@ async def test_times_are_in_utc_to_the_microsecond(api: Api) -> None:
         ("2030-06-01t12:00z", "2030-06-01T12:00:00.000000Z"),
     ):
         assert await api.data(query, at=given) == {"echo": expected}
+    assert await api.data("{ naive }") == {"naive": "2030-01-01T00:00:00.000000Z"}, "one without a zone is in UTC"
