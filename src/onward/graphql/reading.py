@@ -43,6 +43,16 @@ def given(value: T | UnsetType | None) -> T | None:
     return None if isinstance(value, UnsetType) else value
 
 
+async def read_within(context: Context, function: Callable[[Tx, pages.Allowance], T]) -> T:
+    """Read jobs, or what they keep, within what the answer may still hold. Raises GraphQLError."""
+    meter = context.meter
+    async with meter.reading:
+        try:
+            return await read_in(context, lambda tx: function(tx, meter.pages))
+        except pages.PageTooLarge:
+            raise meter.too_large() from None
+
+
 async def read_page(
     info: Info,
     filter: model.JobFilter,
@@ -61,10 +71,9 @@ async def read_page(
             check_number(name, count, MAX_PAGE)
     first = PAGE if first is None and last is None else first
     newer, older = job_id_of(before), job_id_of(after)
-    meter, visible = info.context.meter, info.context.viewer.visible
-    without = unread(meter)
+    visible, without = info.context.viewer.visible, unread(info.context.meter)
 
-    def look(tx: Tx) -> pages.Page:
+    def look(tx: Tx, most: pages.Allowance) -> pages.Page:
         return pages.page(
             tx,
             visible=visible,
@@ -74,27 +83,18 @@ async def read_page(
             after=older,
             before=newer,
             parent=parent,
-            most=meter.pages,
+            most=most,
             without=without,
         )
 
-    async with meter.reading:
-        try:
-            return await read_in(info.context, look)
-        except pages.PageTooLarge:
-            raise meter.too_large() from None
+    return await read_within(info.context, look)
 
 
 async def read_log_lines(info: Info, job_id: str, last: int | None) -> list[model.JobLogLine]:
     """Read the newest log lines of a job that the viewer may see. Raises GraphQLError."""
     last = PAGE if last is None else last
     check_number("last", last, log_lines.MAX_LINES)
-    meter = info.context.meter
-    async with meter.reading:
-        try:
-            return await read_in(info.context, lambda tx: log_lines.newest(tx, job_id, last, most=meter.pages))
-        except pages.PageTooLarge:
-            raise meter.too_large() from None
+    return await read_within(info.context, lambda tx, most: log_lines.newest(tx, job_id, last, most=most))
 
 
 def jobs_by_id(context: Context) -> DataLoader[str, model.Job | None]:
@@ -103,13 +103,8 @@ def jobs_by_id(context: Context) -> DataLoader[str, model.Job | None]:
 
 
 async def _read_jobs(context: Context, ids: list[str]) -> list[model.Job | None]:
-    meter, visible = context.meter, context.viewer.visible
-    without = unread(meter)
-    async with meter.reading:
-        try:
-            found = await read_in(context, lambda tx: pages.named(tx, ids, most=meter.pages, without=without))
-        except pages.PageTooLarge:
-            raise meter.too_large() from None
+    visible, without = context.viewer.visible, unread(context.meter)
+    found = await read_within(context, lambda tx, most: pages.named(tx, ids, most=most, without=without))
     return [job if (job := found.get(job_id)) is not None and visible.sees(job) else None for job_id in ids]
 
 

@@ -141,7 +141,14 @@ def page(
 
 
 def named(tx: Tx, ids: Sequence[str], *, most: Allowance, without: frozenset[str] = frozenset()) -> dict[str, Job]:
-    """Return the jobs that exist, by their ids, and take them from the allowance. Raises PageTooLarge."""
+    """Return the jobs that exist, by their ids, and take them from the allowance.
+
+    Raises PageTooLarge before the rows are decoded, and for many jobs before they are read.
+    """
+    if len(ids) > WEIGHED_FROM:
+        sizes = tx.execute_once(sa.select(_size(without)).where(jobs.c.id.in_(ids)))
+        if sum(size for (size,) in sizes) > most.bytes:
+            raise PageTooLarge
     rows = ledger.rows(tx, ids, without)
     _charge_allowance(rows, most)
     return {job.id: job for job in map(row.decode, rows)}

@@ -93,7 +93,8 @@ def _selection(schema: graphql.GraphQLSchema, type_: GraphQLNamedType, depth: in
         if graphql.is_leaf_type(below):
             shown.append(name)
         elif depth > 0:
-            shown.append(f"{name} {_selection(schema, below, depth - 1, (*above, type_.name))}")
+            length = "(first: 20)" if "first" in field.args else ""  # 200 schedules with all inside are too much
+            shown.append(f"{name}{length} {_selection(schema, below, depth - 1, (*above, type_.name))}")
     return f"{{ {' '.join(shown)} }}"
 
 

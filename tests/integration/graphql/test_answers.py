@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from onward.dispatch.schedules import Schedules
 from onward.graphql import fair_queue, meter
 from onward.graphql.execution.costs import PAGE
 from onward.graphql.fair_queue import FairQueue, FairSlots, LoopScheduler
 from onward.jobs import ledger
 from onward.jobs.model import NewJob
+from onward.jobs.schedule_entry import Entry
+from onward.storage import tables
 from onward.storage.tables import jobs as table
 from onward.storage.transaction import Tx
 from tests.integration.graphql.conftest import Api, running, settings_in
@@ -286,3 +289,32 @@ async def test_a_socket_that_nobody_reads_holds_few_answers(full: Api, kind: str
         messages.put_nowait({"type": "websocket.disconnect", "code": 1000})
         await serving
     assert held == 10
+
+
+def scheduled(tx: Tx, schedules: Schedules, entry: Entry) -> None:
+    """Make 40 schedules, whose last jobs are those of the ledger."""
+    ids = [job_id for (job_id,) in tx.execute_once(sa.select(table.c.id).limit(40))]
+    for job_id in ids:
+        schedules.create(tx, entry._replace(name=f"of {job_id}"), by=None)
+        named = tables.schedules.c.name == f"of {job_id}"
+        tx.execute_once(
+            sa.update(tables.schedules).where(named).values(last_job=job_id).returning(tables.schedules.c.name)
+        )
+
+
+async def test_the_last_jobs_of_schedules_are_read_within_the_budget(full: Api) -> None:
+    """Each of these fields reads 360 kB."""
+    onward = full.app.state.onward
+    entry = onward.schedules.entry("x", "steps.process_item", {"item": "x"}, "0 7 1 1 *")
+    await onward.writer.run(lambda tx: scheduled(tx, onward.schedules, entry))
+    await onward.writer.run(partial(filled, count=0, result="x" * 9_000))
+    fields = " ".join(f"a{n}: system {{ schedules(first: 40) {{ lastJob {{ result }} }} }}" for n in range(15))
+    try:
+        assert await code(full, f"{{ {fields} }}") == "ANSWER_TOO_LARGE"
+        tracemalloc.start()
+        assert await code(full, f"{{ {fields} }}") == "ANSWER_TOO_LARGE"
+        assert tracemalloc.get_traced_memory()[1] < 4 * BUDGET
+    finally:
+        tracemalloc.stop()
+        await onward.writer.run(partial(filled, count=0, result=RESULT))
+    assert await code(full, f"{{ {fields.replace('(first: 40)', '')} }}") == "TOO_COMPLEX"

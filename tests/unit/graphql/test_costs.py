@@ -45,8 +45,21 @@ def test_each_read_inside_a_page_counts_even_if_nothing_is_there(inner: str) -> 
 
 
 def test_the_jobs_of_a_worker_count_as_often_as_are_asked_for() -> None:
-    assert estimate("{ workers { id jobs(first: 7) { id handler } } }") == 2 + 1 + 7 * 2
+    assert estimate("{ workers { id jobs(first: 7) { id handler } } }") == 1 + 50 * (2 + READ + 7 * 2)
 
 
 def test_the_counts_of_the_system_are_one_read() -> None:
     assert estimate("{ system { counts { status count } } }") == 4
+
+
+@pytest.mark.parametrize(
+    ("field", "length"),
+    [("batches", 20), ("failures", 1_000), ("system { schedules", 200), ("workers", 50), ("batches(first: 7)", 7)],
+)
+def test_a_list_counts_as_often_as_it_is_long_where_nothing_is_said(field: str, length: int) -> None:
+    depth = field.count("{") + 1
+    assert estimate(f"{{ {field} {{ id name {'}' * depth} }}") == depth + length * 2
+
+
+def test_a_list_counts_by_its_own_length_where_its_variable_is_not_given() -> None:
+    assert estimate("query($n: Int) { system { schedules(first: $n) { name } } }") == 2 + 200

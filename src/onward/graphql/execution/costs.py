@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -16,8 +17,9 @@ from graphql import (
 )
 
 PAGE = 50  # of a connection whose length is not given
+LISTS = MappingProxyType({"batches": 20, "failures": 1_000, "logLines": PAGE, "schedules": 200, "workers": PAGE})
+"""Lists without the fields of a page, by their length where none is given; there is no telling that of `workers`."""
 MAX_PAGE = 1_000  # a longer one is refused, or read in slices
-LOG = "logLines"  # a page without the fields of one
 LENGTHS = ("first", "last")
 ITEMS = frozenset({"nodes", "edges", "pageInfo"})
 COUNTED = frozenset({"counts", "canRetryBatch"})  # of a batch: each is a read of its own, as a page inside a page is
@@ -28,7 +30,7 @@ class Cost(NamedTuple):
     """The fields that occur once, and the pages by their length: a number, or the name of a variable."""
 
     fields: int = 0
-    pages: tuple[tuple[int | str, Cost], ...] = ()
+    pages: tuple[tuple[int | str, int, Cost], ...] = ()  # with the length where that of a variable is not given
     names: frozenset[str] = frozenset()  # of all fields
     own: frozenset[str] = frozenset()  # of those of the set itself, fragments included
     counted: int = 0  # fields that are `COUNTED`, outside of the pages
@@ -36,9 +38,9 @@ class Cost(NamedTuple):
     def of(self, variables: Mapping[str, Any], *, nested: bool = False) -> int:
         """Return the number of values for these variables; inside a page each further read counts as some."""
         values = self.fields + ((len(self.pages) + self.counted) * READ if nested else 0)
-        for length, inner in self.pages:
-            given = variables.get(length, PAGE) if isinstance(length, str) else length
-            items = min(max(given if type(given) is int else PAGE, 0), MAX_PAGE)
+        for length, default, inner in self.pages:
+            given = variables.get(length, default) if isinstance(length, str) else length
+            items = min(max(given if type(given) is int else default, 0), MAX_PAGE)
             values += items * inner.of(variables, nested=True)
         return values
 
@@ -67,7 +69,7 @@ def cost(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitio
             length = _length(selection, inner)
             names |= inner.names
             if length is not None:
-                pages.append((length, inner))
+                pages.append((length, LISTS.get(selection.name.value, PAGE), inner))
                 continue
         else:
             inner = cost(
@@ -92,7 +94,7 @@ def _length(field: FieldNode, inner: Cost) -> int | str | None:
                 return argument.value.name.value
             if isinstance(argument.value, IntValueNode):
                 return _number(argument.value)
-    return PAGE if field.name.value == LOG or ITEMS.intersection(inner.own) else None
+    return LISTS.get(field.name.value, PAGE if ITEMS.intersection(inner.own) else None)
 
 
 def _number(node: IntValueNode) -> int:

@@ -11,11 +11,11 @@ import strawberry
 from onward.dispatch.schedules import Shown
 from onward.graphql.base import check_number, public_error
 from onward.graphql.context import Context, Info
-from onward.graphql.reading import read_in, unread
+from onward.graphql.reading import read_within, unread
 from onward.graphql.resolvers import query
 from onward.graphql.types.enums import ScheduleMissed, ScheduleOverlap
 from onward.graphql.types.job import Job
-from onward.jobs import ledger, model, row
+from onward.jobs import ledger, model, pages, row
 from onward.storage.transaction import Tx
 
 MAX_SHOWN = 200
@@ -91,7 +91,7 @@ async def schedules(info: Info, first: First = MAX_SHOWN, after: After = "") -> 
     context = info.context
     if not context.viewer.visible.everything:
         return []
-    found, jobs = await read_in(context, lambda tx: _read(context, tx, first, after))
+    found, jobs = await read_within(context, lambda tx, most: _read(context, tx, first, after, most))
     meter = context.meter
     upcoming = not meter.fields or "upcoming" in meter.fields
     made = []
@@ -102,10 +102,12 @@ async def schedules(info: Info, first: First = MAX_SHOWN, after: After = "") -> 
     return made
 
 
-def _read(context: Context, tx: Tx, first: int, after: str) -> tuple[list[Shown], dict[str, model.Job]]:
-    found = context.services.schedules.page(tx, first=first, after=after)
-    wanted = not context.meter.fields or "lastJob" in context.meter.fields
-    return found, jobs_of(tx, found, unread(context.meter)) if wanted else {}
+def _read(
+    context: Context, tx: Tx, first: int, after: str, most: pages.Allowance
+) -> tuple[list[Shown], dict[str, model.Job]]:
+    found, fields = context.services.schedules.page(tx, first=first, after=after), context.meter.fields
+    ids = [one.last_job for one in found if one.last_job is not None] if not fields or "lastJob" in fields else []
+    return found, pages.named(tx, ids, most=most, without=unread(context.meter)) if ids else {}
 
 
 def _time(at: int | None) -> datetime | None:

@@ -8,6 +8,7 @@ import strawberry
 
 from onward.graphql.base import unavailable
 from onward.graphql.context import Info
+from onward.graphql.reading import read_within, unread
 from onward.graphql.resolvers import query
 from onward.graphql.types.backlog import HandlerLimit, HandlerQueue, limits, waiting
 from onward.graphql.types.enums import JobStatus
@@ -16,7 +17,7 @@ from onward.graphql.types.pause import PausedHandler, pauses
 from onward.graphql.types.schedule import Schedule, schedules
 from onward.graphql.types.sent_email import Letter, sent_emails
 from onward.graphql.viewer import Viewer as Caller
-from onward.jobs import concurrency, ledger, model, schedule_rows
+from onward.jobs import concurrency, model, pages, schedule_rows
 from onward.jobs.schedule_rows import Row
 from onward.mail import mailbox
 from onward.storage.base import Unavailable
@@ -111,14 +112,12 @@ async def schedule(info: Info) -> list[Recurring]:
     if not entries or not info.context.viewer.visible.everything:
         return []
 
-    def look(tx: Tx) -> tuple[dict[str, Row], dict[str, model.Job]]:
+    def look(tx: Tx, most: pages.Allowance) -> tuple[dict[str, Row], dict[str, model.Job]]:
         rows = schedule_rows.rows(tx)
-        return rows, ledger.get_many(tx, [row.last_job for row in rows.values() if row.last_job])
+        ids = [row.last_job for row in rows.values() if row.last_job]
+        return rows, pages.named(tx, ids, most=most, without=unread(info.context.meter))
 
-    try:
-        rows, jobs = await info.context.read(look)
-    except Unavailable as error:
-        raise unavailable() from error
+    rows, jobs = await read_within(info.context, look)
     found = []
     for entry in entries:
         row = rows.get(entry.name)
