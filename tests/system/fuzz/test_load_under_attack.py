@@ -1,15 +1,19 @@
 """The short run of `python -m tests.system.fuzz.load_under_attack`."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pytest
 
 from tests.processes import Running
+from tests.system.fuzz import load_under_attack
 from tests.system.fuzz.hostile import KINDS, token
-from tests.system.fuzz.load_under_attack import FRIENDLY, idle, processor_s, server_under_attack, storm
+from tests.system.fuzz.load_under_attack import FRIENDLY, Outcome, idle, processor_s, server_under_attack, storm
 
 COUNT = 16
 DEAREST = 400  # friendly requests that a refused one may cost; a document that is read to be refused costs some dozens
@@ -48,3 +52,18 @@ async def test_hostile_requests_are_refused_and_friendly_ones_are_answered(
     each = (processor_s(server) - before - asked * friendly_s) / COUNT
     assert KINDS[kind].dear or each < DEAREST * friendly_s
     assert "Traceback" not in server.output()
+
+
+@pytest.mark.parametrize(("worst_s", "code"), [(0.01, 0), (1.1, 1)])
+def test_the_long_run_fails_where_a_friendly_request_was_slow(
+    worst_s: float, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(_server: Running, name: str, _seconds: float, _at_once: int) -> Outcome:
+        return Outcome(Counter(KINDS[name].answers), [0.01] * 99 + [worst_s], 0.0)
+
+    nobody = nullcontext(SimpleNamespace(output=str))
+    monkeypatch.setattr(load_under_attack, "server_under_attack", lambda _: nobody)
+    monkeypatch.setattr(load_under_attack, "fill", lambda *_: None)
+    monkeypatch.setattr(load_under_attack, "idle", lambda server: measured(server, next(iter(KINDS)), 0, 0))
+    monkeypatch.setattr(load_under_attack, "measure_under_attack", measured)
+    assert load_under_attack.main(0.0, "") == code
