@@ -633,7 +633,7 @@ async def test_a_query_whose_client_has_gone_is_not_read_further(tmp_path: Path)
 
         def begin(function: Any) -> Any:
             nonlocal reads
-            if getattr(function, "__qualname__", "") != "read_page.<locals>.look":  # the server's own
+            if not getattr(function, "__qualname__", "").startswith("read_within."):  # the server's own
                 return begin_read(function)
             reads += 1
             return asyncio.ensure_future(slow_read(function))
