@@ -89,6 +89,7 @@ def _check(name: str) -> None:
         """A handler of that name, to check the name."""
 
     try:
+        handler(name)(nothing)  # a wrong name of a handler is told as such, and not as one of a mutation
         declared = handler(name, mutation=True)(nothing).mutation
     except ValueError as error:
         raise SettingsError(f"{error}, as in orders.confirm") from error

@@ -103,7 +103,7 @@ def hold_pages(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     read_sync = Database.read_sync
 
     def read(database: Database, fn: Any) -> Any:
-        is_page = "read_page.<locals>" in getattr(fn, "__qualname__", "")
+        is_page = "read_within.<locals>" in getattr(fn, "__qualname__", "")
         return held.call(read_sync, database, fn) if is_page else read_sync(database, fn)
 
     monkeypatch.setattr(Database, "read_sync", read)
