@@ -117,8 +117,12 @@ def test_a_worker_is_ready_while_its_ledger_and_backends_answer_and_until_it_dra
     url = runtime._health.url
     report = {"status": "ok", "ledger": "ok", "backends": {"background": "ok"}, "threads": "ok"}
     assert ask(url) == (200, report)
-    monkeypatch.setattr(runtime.parts.writer, "failing", True)
-    assert ask(url) == (503, {**report, "status": "unavailable", "ledger": "unreachable"})
+
+    def is_unavailable() -> bool:
+        runtime.parts.writer.failing = True  # until its next commit, which a heartbeat may make at any moment
+        return ask(url) == (503, {**report, "status": "unavailable", "ledger": "unreachable"})
+
+    wait_until(is_unavailable)
     monkeypatch.setattr(runtime.parts.writer, "failing", False)
     runtime.drain()
     assert ask(url) == (503, {**report, "status": "draining"})

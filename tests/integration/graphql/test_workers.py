@@ -82,7 +82,10 @@ async def test_the_longest_running_jobs_of_a_process_are_shown_beside_hundreds_o
         assert [one["id"] for one in second["jobs"]] == [old]
         for wrong in (-1, 51):
             error, *_ = await api.errors(query, first=wrong)
-            assert (error["extensions"]["code"], error["message"]) == ("INVALID", "`first` is between 0 and 50.")
+            assert (error["extensions"]["code"], error["message"]) == (
+                "INVALID",
+                f"`first` must be between 0 and 50 (got {wrong}).",
+            )
 
 
 async def test_only_admins_see_processes_and_drain_them(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import strawberry
 from strawberry.dataloader import DataLoader
 
-from onward.graphql.base import public_error, unavailable
+from onward.graphql.base import check_number, unavailable
 from onward.graphql.context import Context, Info
-from onward.graphql.reading import PAGE, read_in, unread
+from onward.graphql.reading import PAGE, read_within, unread
 from onward.graphql.resolvers import query
 from onward.graphql.types.job import Job
 from onward.jobs import model, pages
@@ -28,19 +28,14 @@ def jobs_by_worker(context: Context) -> DataLoader[tuple[str, int], list[model.J
 
 
 async def _read_jobs(context: Context, wanted: list[tuple[str, int]]) -> list[list[model.Job]]:
-    meter = context.meter
-    without = unread(meter)
+    without = unread(context.meter)
 
-    def look(tx: Tx) -> tuple[dict[str, list[str]], dict[str, model.Job]]:
+    def look(tx: Tx, most: pages.Allowance) -> tuple[dict[str, list[str]], dict[str, model.Job]]:
         longest = processes.longest_running(tx, [id_ for id_, _ in wanted], max(first for _, first in wanted))
         ids = [job_id for found in longest.values() for job_id in found]
-        return longest, pages.named(tx, ids, most=meter.pages, without=without)
+        return longest, pages.named(tx, ids, most=most, without=without)
 
-    async with meter.reading:
-        try:
-            longest, found = await read_in(context, look)
-        except pages.PageTooLarge:
-            raise meter.too_large() from None
+    longest, found = await read_within(context, look)
     return [[found[job_id] for job_id in longest.get(id_, [])[:first] if job_id in found] for id_, first in wanted]
 
 
@@ -50,8 +45,7 @@ async def jobs(
     root: strawberry.Parent[processes.Worker],
     first: Annotated[int, strawberry.argument(description="So many; at most 50.")],
 ) -> list[model.Job]:
-    if not 0 <= first <= PAGE:
-        raise public_error(f"`first` is between 0 and {PAGE}.", "INVALID")
+    check_number("first", first, PAGE)
     return await info.context.once(jobs_by_worker).load((root.id, first))
 
 
