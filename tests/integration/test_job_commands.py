@@ -147,7 +147,7 @@ def test_a_job_is_shown_with_its_batch_its_limit_key_and_its_expiry(
 
 
 def test_a_waiting_job_shows_the_schema_of_its_signal(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the handler is not there, or cannot be loaded, it says so."""
+    """A handler that is missing, or cannot be loaded, is named with the reason."""
     job_id = run_until(settings, workload.approval.job(folder=str(settings.project)), waits_for("approval"))
     shown = Printed(settings, job_id, capsys)
     properties = {"approved": {"type": "boolean"}, "comment": {"default": "", "type": "string"}}

@@ -172,20 +172,26 @@ async def test_failures_are_chosen_by_their_handler(watched: Watched, served: st
     await expect(group(page, "HERE")).to_be_visible()
 
 
+async def newest_batch(watched: Watched, served: str, packages: Path, *words: str) -> Page:
+    """Open the newest batch from the list, where its row has these words, the last of them as its page's heading."""
+    page = await opened(watched, served, "#/batches")
+    row = page.get_by_role("row").nth(1)
+    for one in words:
+        await expect(row).to_contain_text(one)
+    await no_findings(page, packages)
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await row.get_by_role("link").first.click()
+    await expect(page.get_by_role("heading", name=words[-1])).to_be_visible()
+    return page
+
+
 async def test_a_batch_is_followed_and_what_failed_in_it_is_retried(
     watched: Watched, served: str, tmp_path: Path, console_packages: Path
 ) -> None:
     gate = tmp_path / "gate"
     ask(served, ALL, input={"codes": ["", "CHILD", ""], "openWhen": str(gate)})
     wait_for(served, status=["FAILED"], errorCode=["CHILD"], number=1)
-    page = await opened(watched, served, "#/batches")
-    first = page.get_by_role("row").nth(1)
-    await expect(first).to_contain_text("made by work.all")
-    await expect(first).to_contain_text("All 3 over")
-    await no_findings(page, console_packages)
-    await page.set_viewport_size({"width": 1280, "height": 900})
-    await first.get_by_role("link").first.click()
-    await expect(page.get_by_role("heading", name="All 3 over")).to_be_visible()
+    page = await newest_batch(watched, served, console_packages, "made by work.all", "All 3 over")
     await page.get_by_role("link", name="Failed 1").click()
     rows = page.get_by_role("table", name="Children, newest first").locator("tbody tr")
     await expect(rows).to_have_count(1)
@@ -256,14 +262,7 @@ async def test_a_batch_and_its_jobs_show_why_they_were_cancelled(
     ask(served, stop, id=made)
     wait_for(served, status=["QUEUED"], handler=["work.call"], number=0)
     ask(served, turn % "resume")
-    page = await opened(watched, served, "#/batches")
-    first = page.get_by_role("row").nth(1)
-    await expect(first).to_contain_text("Cancelled: all 2 over")
-    await expect(first).to_contain_text("sold out")
-    await no_findings(page, console_packages)
-    await page.set_viewport_size({"width": 1280, "height": 900})
-    await first.get_by_role("link").first.click()
-    await expect(page.get_by_role("heading", name="Cancelled: all 2 over")).to_be_visible()
+    page = await newest_batch(watched, served, console_packages, "sold out", "Cancelled: all 2 over")
     await expect(page.locator(".facts")).to_contain_text("Reason for cancellingsold out")
     children = page.get_by_role("table", name="Children, newest first").locator("tbody tr")
     await expect(children.first).to_contain_text("sold out")
