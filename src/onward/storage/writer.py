@@ -24,8 +24,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from onward.storage import lock_order
 from onward.storage.base import DiskFull, FileReplaced, Locked, TransactionEnded, Unavailable
 from onward.storage.engine import Database
+from onward.storage.ledger_outage import Outage
 from onward.storage.lock_order import ALONE, ROWS, LockOrder, Rank
-from onward.storage.outage import Outage
 from onward.storage.tables import SLOTS
 from onward.storage.transaction import LOCKED, TransactionFunction, Tx
 

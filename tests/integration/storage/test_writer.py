@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import structlog
 
 from database import users
-from onward.storage import lock_order, outage
+from onward.storage import ledger_outage, lock_order
 from onward.storage.base import DiskFull, Unavailable
 from onward.storage.engine import Database
 from onward.storage.lock_order import ALONE, LAST, PROCESSES, ROWS
@@ -436,7 +436,7 @@ def test_an_outage_is_logged_once_with_a_count_and_its_end(
             with pytest.raises(Unavailable):
                 writer.run_sync(lambda tx: put(tx, "refused"))
         assert [line["requests"] for line in lines if line["event"] == "ledger not written"] == [1]
-        monkeypatch.setattr(outage, "LOG_EVERY_S", 0)
+        monkeypatch.setattr(ledger_outage, "LOG_EVERY_S", 0)
         with pytest.raises(Unavailable):
             writer.run_sync(lambda tx: put(tx, "refused"))
         assert [line["requests"] for line in lines if line["event"] == "ledger not written"] == [1, 5]
