@@ -87,7 +87,7 @@ class Lease:
         # The parent of an isolated process reports its death, and no neighbour may do so before.
         self._place = ISOLATED + place() if isolated else place()
         self._observer = Observer(self._place, timings)
-        self._reclaiming = ""  # the runner of the process that was seen dead last; it may be known for some batches
+        self._dying: set[str] = set()  # runners of dead processes, some of whose jobs are reclaimed and some not yet
         self._raised_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
@@ -129,8 +129,9 @@ class Lease:
                 self._log.exception("heartbeat failed")
 
     def _observe(self, *, urgent: bool = True) -> None:
-        for dead in self._observer.observe(self._raise_counter(urgent=urgent)):
-            self._reclaim(dead.runner, dead.beat)
+        dead = self._observer.observe(self._raise_counter(urgent=urgent))
+        for runner, beat in ({other.runner: other.beat for other in dead} | dict.fromkeys(self._dying)).items():
+            self._reclaim(runner, beat)
 
     def _raise_counter(self, *, urgent: bool = True) -> list[Heartbeat]:
         """Show that this process lives, and return the heartbeats of the others."""
@@ -149,24 +150,31 @@ class Lease:
         row = tx.one(_beat, id_=self.id, memory_=resident_bytes(), draining_=self._draining())
         mine = self._enter(tx) if row is None else self.id
         heartbeats = [Heartbeat._make(found) for found in tx.all(_all)]
-        able = {heartbeat.runner for heartbeat in heartbeats} - self._observer.stalled - {self._reclaiming}
+        able = {heartbeat.runner for heartbeat in heartbeats} - self._observer.stalled - self._dying
         return mine, heartbeats, leadership.elect(tx, mine, able), row is not None and row[0] is not None
 
-    def _reclaim(self, runner: str, beat: int) -> None:
-        """Reclaim the jobs of a dead process; another observer goes on if this one ends."""
-        self._reclaiming = runner
+    def _reclaim(self, runner: str, beat: int | None) -> None:
+        """Reclaim the jobs of a dead process; another observer goes on if this one ends.
+
+        `beat` is None if some of them are reclaimed.
+        """
         released: recovery.Released = []
         commits = ShortCommits(self._writer, most=recovery.ROWS)
         reclaim = partial(recovery.reclaim_dead, runner=runner, enqueuer=self._enqueuer)
         batch = commits.run_sync(partial(reclaim, beat=beat))
-        seen = batch is not None
+        if batch is not None:
+            self._dying.add(runner)
+        seen, left = batch is not None, False
         while batch is not None:
             released += batch.released
+            left = batch.left
             if not batch.more or self._stop.wait(commits.pause_s):
                 break
             if time.monotonic() - self._raised_at > self._timings.heartbeat_s:
                 self._raise_counter()
             batch = commits.run_sync(partial(reclaim, beat=None))
-        if seen:
+        if batch is None or not (batch.more or left):
+            self._dying.discard(runner)
+        if released or (seen and not left):
             self._log.warning("a process died", runner=runner, jobs=len(released))
             count_rescued(self._metrics, released)

@@ -29,10 +29,14 @@ Released = list[tuple[str, JobStatus]]
 
 
 class Batch(NamedTuple):
-    """A part of a runner's jobs that are free again; `more` if there may be others, for another commit."""
+    """A part of a runner's jobs that are free again; `more` if there may be others, for another commit.
+
+    `left` if another transaction has locked some of its jobs, for a later look.
+    """
 
     released: Released
     more: bool
+    left: bool = False
 
 
 _p = sa.bindparam
@@ -46,6 +50,11 @@ _held = (
     .with_hint(jobs, BY_HOLDER, "sqlite")
 )
 _held_by = _held.limit(_p("limit_", type_=sa.Integer))
+# One locked job must not keep the others of a dead process waiting, nor this process's writer.
+_idle_held_by = _held_by.with_for_update(skip_locked=True)
+_any_held = (
+    sa.select(jobs.c.id).where(held, jobs.c.runner == _p("runner_")).limit(1).with_hint(jobs, BY_HOLDER, "sqlite")
+)
 _held_among = _held.where(in_array(jobs.c.id, "ids"))
 _beat = sa.select(runners.c.beat).where(runners.c.id == _p("runner_")).with_for_update()
 _forget = sa.delete(runners).where(runners.c.id == _p("runner_"))
@@ -105,7 +114,8 @@ _clear_affinity = (
 def release_runner(tx: Tx, limit: int = ROWS, *, runner: str) -> Batch:
     """End claims of the runner without counting an attempt, and forget it with the last of them.
 
-    A runner with functions that go on keeps their places, and stays known until its process is gone.
+    A runner with functions that go on keeps their places, and stays known until its process is gone. Jobs that another
+    transaction has locked are those of an orphaned runner afterwards.
     """
     if tx.scalar(_beat, runner_=runner) is None:
         return Batch([], more=False)
@@ -122,6 +132,7 @@ def reclaim_dead(
 ) -> Batch | None:
     """End claims of a dead runner, and forget it with the last of them, so that another process may go on with them.
 
+    It stays known while another transaction has locked one of its jobs: to a later call that job counts the crash too.
     None if it was reclaimed before, or its counter is another one than `beat`. Pass None for further batches: with the
     first one it is dead, and when it is forgotten it notices that, should it live. `enqueuer` accepts the jobs of
     `on_failure`.
@@ -130,7 +141,7 @@ def reclaim_dead(
     if found is None or beat not in (None, found):
         return None
     batch = _release_batch(tx, runner, limit, crashed=True, enqueuer=enqueuer)
-    if not batch.more:
+    if not batch.more and not batch.left:
         tx.execute(_forget, runner_=runner)
         overruns.forget(tx, runner=runner)
     return batch
@@ -209,13 +220,20 @@ def clear_affinity(tx: Tx, limit: int = ROWS, *, runner: str) -> int:
 
 def _release_batch(tx: Tx, runner: str, limit: int, *, crashed: bool, **options: Any) -> Batch:
     released, changed = _free(tx, runner, limit, crashed=crashed, **options)
-    return Batch(released, more=changed >= limit)
+    more = changed >= limit
+    return Batch(released, more=more, left=not more and tx.one(_any_held, runner_=runner) is not None)
 
 
-def _free(tx: Tx, runner: str, limit: int, *, crashed: bool, **options: Any) -> tuple[Released, int]:
-    """End claims of the runner, then clear its affinity; return the number of rows, `limit` or more if any are left."""
-    found = [row.decode(values) for values in tx.all(_held_by, runner_=runner, limit_=limit)]
-    released = [(job.handler, _release(tx, job, crashed=crashed, **options)) for job in found]
+def _free(
+    tx: Tx, runner: str, limit: int, *, crashed: bool, isolated: bool = False, **options: Any
+) -> tuple[Released, int]:
+    """End claims of the runner, then clear its affinity; return the number of rows, `limit` or more if any are left.
+
+    Rows that another transaction has locked are left, but for the one of an isolated runner.
+    """
+    claims = _held_by if isolated else _idle_held_by
+    found = [row.decode(values) for values in tx.all(claims, runner_=runner, limit_=limit)]
+    released = [(job.handler, _release(tx, job, crashed=crashed, isolated=isolated, **options)) for job in found]
     return released, len(found) + clear_affinity(tx, limit, runner=runner)
 
 

@@ -39,6 +39,9 @@ POOLED_READ_TIMEOUT_S = 5.0  # for a read to get one of the pooler's connections
 LOCK_TIMEOUT_S = 10
 # The process writes nothing for so long. Its neighbours hold a row for some milliseconds, a caller as long as it likes.
 WRITERS_LOCK_TIMEOUT_S = 0.25
+# The server ends the writer's transaction of a process that stands still, or is cut off, with all that it has locked
+# before its neighbours take the process for dead (`Timings.lease_timeout_s`).
+WRITERS_IDLE_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 30
 # Settings of a session; behind a pooler, where each transaction has another session, of each transaction.
 SETTINGS = (
@@ -50,6 +53,8 @@ SETTINGS = (
 )
 POOLED_BEGIN = "; ".join(["BEGIN", *(f"SET LOCAL {setting}" for setting in SETTINGS)])
 WRITERS_TIMEOUT = f"lock_timeout = {WRITERS_LOCK_TIMEOUT_S * 1000:.0f}"
+WRITERS_SETTINGS = (WRITERS_TIMEOUT, f"idle_in_transaction_session_timeout = '{WRITERS_IDLE_TIMEOUT_S}s'")
+POOLED_WRITERS_BEGIN = "; ".join([POOLED_BEGIN, *(f"SET LOCAL {setting}" for setting in WRITERS_SETTINGS)])
 SESSION_FACTS = "SELECT pg_backend_pid(), current_setting('server_encoding')"
 LOST_CLASSES = ("08", "40", "53", "57", "58", "F0", "XX")  # connection, conflict, resources, operator, system, files
 TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not available: nothing was written
@@ -319,15 +324,15 @@ class PostgreSQLWriteConnection(WriteConnection):
         Tx(self._database, connection).execute(WRITERS_MARK, writer=self._writer)
         self._database.driver.end_read(connection)
         if not pooler.is_marked(connection):
-            connection.execute(f"SET {WRITERS_TIMEOUT}")
+            connection.execute("; ".join(f"SET {setting}" for setting in WRITERS_SETTINGS))
 
     def _begin(self, tx: Tx, deadline: float, *, is_change: bool) -> tuple[int, int]:
         self._mark = f"{time.time():.0f}/{secrets.token_hex(8)}"
         with _sent_together(self._connection):
             if pooler.is_marked(self._connection):
-                pooler.run(self._connection, f"{POOLED_BEGIN}; SET LOCAL {WRITERS_TIMEOUT}", deadline)
+                pooler.run(self._connection, POOLED_WRITERS_BEGIN, deadline)
             else:
-                self._connection.execute("BEGIN")  # the session has a timeout for locks
+                self._connection.execute("BEGIN")  # the session has the writer's settings
             tx.execute(BEGIN, writer=self._writer, mark=self._mark)
         change, now, self._any_limits = tx.first_row()
         if not is_change:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -24,7 +26,7 @@ from onward.storage.lock_order import LockOrder
 from onward.storage.tables import jobs, runners
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
-from tests.ledgers import OLDER, accept, new_job
+from tests.ledgers import OLDER, accept, new_job, writing
 
 S = JobStatus
 _enter = sa.insert(runners)
@@ -75,9 +77,14 @@ def stranger(writer: Writer, place: str = "") -> Job:
     writer.run_sync(
         lambda tx: tx.execute(_enter, id="stranger", beat=1, place=place, name="s", started_at=tx.now, **OLDER)
     )
+    return _held_by(writer, "stranger")
+
+
+def _held_by(writer: Writer, runner: str) -> Job:
+    """Create a job that the runner holds."""
     job = writer.run_sync(accept)
     claimed = writer.run_sync(
-        lambda tx: claims.claim(tx, job.id, runner="stranger", worker="w", backend="here", isolated=False)
+        lambda tx: claims.claim(tx, job.id, runner=runner, worker="w", backend="here", isolated=False)
     )
     assert claimed is not None
     return claimed
@@ -266,6 +273,62 @@ def test_a_reclaim_that_ends_halfway_is_gone_on_with_by_another_process(writer: 
     Observer(writer).lease._reclaim("stranger", 1)
     crashes = sa.select(jobs.c.deaths, sa.func.count()).group_by(jobs.c.deaths)
     assert sorted(writer.run_sync(lambda tx: tx.all(crashes))) == [(0, recovery.ROWS + 1), (1, recovery.ROWS + 1)]
+
+
+@contextmanager
+def locked(writer: Writer, job: Job) -> Iterator[Any]:
+    """Lock the row of a job, as the open transaction of another process does, and roll back."""
+    with closing(writer.database.connect()) as other:
+        other.execute("BEGIN")
+        other.execute(writer.database.named("SELECT FROM _ledger.jobs WHERE id = %s FOR UPDATE"), (job.id,))
+        yield other
+        other.execute("ROLLBACK")
+
+
+def test_a_locked_job_of_a_dead_process_delays_no_other(postgres_ledger: str, clock: Clock) -> None:
+    """The locked one is queued when its lock is gone, and counts the crash; meanwhile others' deaths are noticed."""
+    with writing(postgres_ledger) as writer:
+        observer = Observer(writer)
+        jobs = [stranger(writer), *(_held_by(writer, "stranger") for _ in range(3))]
+        observer.observe()
+        with locked(writer, jobs[1]):
+            for _ in range(round(Timings().lease_timeout_s) + 1):
+                clock.now += 1.0
+                began = time.monotonic()
+                observer.observe()
+                assert time.monotonic() - began < writer.timeout_s / 2, "it has waited for the lock"
+            statuses = [now(writer, job).status for job in jobs]
+            assert statuses == [S.QUEUED, S.RUNNING, S.QUEUED, S.QUEUED]
+        observer.observe()
+        assert [(now(writer, job).status, now(writer, job).crash_count) for job in jobs] == [(S.QUEUED, 1)] * 4
+        assert writer.run_sync(lambda tx: tx.scalars(_ids)) == [observer.lease.id]
+
+
+def test_a_process_that_lives_after_all_notices_the_loss_though_one_of_its_jobs_was_locked(
+    postgres_ledger: str,
+) -> None:
+    """The process raises its counter before its last job is reclaimed."""
+    with writing(postgres_ledger) as writer:
+        one, other = Observer(writer), Observer(writer)
+        before = one.lease.id
+        job = _held_by(writer, before)
+        with locked(writer, job):
+            other.lease._reclaim(before, 1)
+            one.observe()
+        assert (one.lost, now(writer, job).status) == (0, S.RUNNING)
+        other.observe()
+        one.observe()
+        assert (one.lost, now(writer, job).status) == (1, S.QUEUED)
+
+
+def test_a_process_that_ends_hands_back_what_is_not_locked(postgres_ledger: str) -> None:
+    with writing(postgres_ledger) as writer:
+        one = Observer(writer)
+        jobs = [_held_by(writer, one.lease.id) for _ in range(3)]
+        with locked(writer, jobs[1]):
+            one.lease.close()
+            assert [now(writer, job).status for job in jobs] == [S.QUEUED, S.RUNNING, S.QUEUED]
+        assert writer.run_sync(lambda tx: recovery.orphaned_runners(tx, assigned=())) == [one.lease.id]
 
 
 def test_a_process_hands_many_jobs_back_a_part_in_each_commit(writer: Writer) -> None:

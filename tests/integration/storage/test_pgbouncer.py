@@ -65,13 +65,14 @@ def test_two_writers_share_one_session(postgres_ledger: str, pooler: Pooler) -> 
         def write(tx: Tx, name: str) -> None:
             put(tx, name)
             tx.execute(_update, name_=name, value_="x")
-            seen.add(str(tx.scalar(sa.text("SHOW synchronous_commit"))) + str(tx.scalar(sa.text("SHOW lock_timeout"))))
+            settings = ("synchronous_commit", "lock_timeout", "idle_in_transaction_session_timeout")
+            seen.add(" ".join(str(tx.scalar(sa.text(f"SHOW {name}"))) for name in settings))
 
         for n in range(12):
             for writer in (one, other):
                 writer.run_sync(partial(write, name=f"{id(writer)}-{n}"))
                 assert names(writer.database)
-        assert seen == {"on250ms"}
+        assert seen == {"on 250ms 5s"}
         assert len(names(one.database)) == 24
 
 

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from onward.jobs.timings import Timings
 from onward.storage.base import Unavailable
 from onward.storage.engine import Database
 from onward.storage.tables import meta
@@ -225,3 +226,29 @@ def test_a_commit_is_synced(postgres_ledger: str) -> None:
         connection.execute("ALTER DATABASE " + connection.info.dbname + " SET synchronous_commit = off")
     with writing(postgres_ledger) as writer:
         assert writer.run_sync(lambda tx: tx.one(sa.text("SHOW synchronous_commit"))) == ("on",)
+
+
+def test_a_transaction_of_a_process_that_stands_still_ends_before_the_process_is_taken_for_dead(
+    postgres_ledger: str,
+) -> None:
+    """The locks would delay the rescue of the jobs; the function is run again if the process goes on."""
+    runs = []
+
+    def stands_still(tx: Tx) -> None:
+        put(tx, "once")
+        runs.append(tx.now)
+        if len(runs) == 1:
+            time.sleep(Timings().lease_timeout_s - 0.5)
+
+    with writing(postgres_ledger, timeout_s=20.0) as writer:
+        thread = threading.Thread(target=writer.run_sync, args=(stands_still,))
+        thread.start()
+        with psycopg.connect(postgres_ledger, autocommit=True) as other:
+            while not runs:
+                time.sleep(0.01)
+            began = time.monotonic()
+            other.execute("INSERT INTO onward.meta (name, value) VALUES ('once', 'other') ON CONFLICT DO NOTHING")
+            assert time.monotonic() - began < Timings().lease_timeout_s - 1
+            other.execute("DELETE FROM onward.meta WHERE name = 'once'")
+        thread.join(20)
+        assert (len(runs), names(writer.database)) == (2, {"once"})
