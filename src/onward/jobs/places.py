@@ -29,7 +29,7 @@ def place_of(pid: int, states_out: str = _ENDED) -> str:
 def is_gone(other: str, mine: str) -> bool:
     """True if a process in the same boot and pid namespace as `mine` no longer exists; false for an isolated one."""
     pid = _neighbour(other, mine.removeprefix(ISOLATED))
-    return pid is not None and place_of(pid) != other
+    return pid is not None and place_of(pid) != other and not _is_hidden(pid)
 
 
 def is_alive(other: str, mine: str) -> bool:
@@ -40,6 +40,19 @@ def is_alive(other: str, mine: str) -> bool:
     other, mine = other.removeprefix(ISOLATED), mine.removeprefix(ISOLATED)
     pid = _neighbour(other, mine)
     return pid is not None and place_of(pid, _ENDED + _STOPPED) == other
+
+
+def _is_hidden(pid: int) -> bool:
+    """True if a process exists that /proc does not show, as with `hidepid` or `ProtectProc`."""
+    if os.access(f"/proc/{pid}/stat", os.R_OK):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _neighbour(other: str, mine: str) -> int | None:

@@ -225,6 +225,23 @@ def test_a_process_on_another_machine_is_not_a_neighbour() -> None:
     assert not places.is_alive("", "")
 
 
+@pytest.mark.parametrize("error", [None, PermissionError, ProcessLookupError])
+def test_a_neighbour_that_proc_does_not_show_is_gone_only_if_it_does_not_exist(
+    monkeypatch: pytest.MonkeyPatch, error: type[OSError] | None
+) -> None:
+    """A process of another user is not shown with `hidepid`; its counter tells of its death."""
+    mine = places.place()
+
+    def kill(_pid: int, _signal: int) -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(places, "place_of", lambda _pid: "")
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    monkeypatch.setattr(os, "kill", kill)
+    assert places.is_gone(mine, mine) == (error is ProcessLookupError)
+
+
 def crowd(writer: Writer, runner: str, held: int) -> None:
     """Create so many jobs that the runner holds, and as many that were accepted for it."""
     writer.run_sync(lambda tx: [accept(tx) for _ in range(held)])
