@@ -183,7 +183,8 @@ _old = (
     .order_by(batches.c.finished_at)
     .limit(_p("limit_", type_=sa.Integer))
 )
-_prune = sa.delete(batches).where(batches.c.id.in_(_old))
+# The condition again: a batch that is retried meanwhile, by a transaction that the deletion waits for, is kept.
+_prune = sa.delete(batches).where(batches.c.id.in_(_old), batches.c.finished_at < _p("before_"))
 _unfinished = batches.c.finished_at.is_(None)
 _any_unfinished = sa.select(sa.literal(1)).select_from(batches).where(_unfinished).limit(1)
 _all_unfinished = sa.select(batches.c.id).where(_unfinished)

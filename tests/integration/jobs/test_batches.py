@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -108,6 +109,21 @@ async def test_a_batch_is_a_row_with_its_first_jobs_and_the_others_follow(writer
     assert (await there(writer, batch_.id)).made == MANY
     positions = sa.select(jobs.c.position).where(jobs.c.batch == batch_.id).order_by(jobs.c.id)
     assert await writer.database.read(lambda tx: tx.scalars(positions)) == [*range(MANY)]
+
+
+async def test_a_batch_that_is_retried_while_it_is_pruned_is_kept(postgres_ledger: str) -> None:
+    """The deletion waits for the retry, and looks again."""
+    with writing(postgres_ledger) as writer, closing(writer.database.connect()) as other:
+        batch_ = await accepted(writer, batch(children(1)))
+        finish = sa.update(batch_rows).values(state=BatchState.DONE.value, finished_at=1)
+        await writer.run(lambda tx: tx.execute(finish))
+        other.execute("BEGIN")
+        other.execute(writer.database.named("UPDATE _ledger.batches SET state = 'RETRYING', finished_at = NULL"))
+        pruning = asyncio.create_task(writer.run(lambda tx: batches.prune(tx, 10, before=2)))
+        await asyncio.sleep(0.1)
+        other.execute("COMMIT")
+        assert await pruning == 0
+        assert (await there(writer, batch_.id)).state is BatchState.RETRYING
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), ValueError("of a release that is too old")])
