@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from rich.console import Console
 
@@ -61,7 +63,7 @@ def run(*, quick: bool, only: str | None) -> int:
     with suppress(BuildFailed):
         for bundle in build.BUNDLES:  # otherwise the first measured servers would build them
             bundle.build()
-    about, rows, failed = machine.described(), [], False
+    about, rows, failed, began = machine.described(), [], False, datetime.now(UTC)
     for figures, take in TAKES:
         chosen = "".join(letter for letter in figures if letter in wanted)
         if not chosen:
@@ -72,8 +74,13 @@ def run(*, quick: bool, only: str | None) -> int:
         except (BenchError, Missing) as error:
             failed = True
             _say(f"{', '.join(chosen)}: {error}")
+        except Exception:  # noqa: BLE001 - the other figures, before and after, stand
+            failed = True
+            _say(f"{', '.join(chosen)}: {traceback.format_exc()}")
+        if rows:
+            table.written(rows, about, FOLDER, began)
     table.shown(rows, Console(width=None if sys.stdout.isatty() else 200))
-    _say(f"written to {table.written(rows, about, FOLDER)}")
+    _say(f"written to {table.written(rows, about, FOLDER, began)}")
     worse = [row for row in rows if quick and not row.holds(row.generous)]
     for row in worse:
         _say(f"{row.figure}, {row.what}: {row.judged:.2f} is beyond {row.generous:g}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -70,11 +70,10 @@ def as_markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def written(rows: Sequence[Row], machine: dict[str, Any], folder: Path) -> Path:
-    """Write the same as a JSON file, whose name has the time, and as Markdown beside it."""
-    now = datetime.now(UTC)
-    file = folder / f"{now:%Y%m%dT%H%M%SZ}.json"
-    results = {"at": now.isoformat(timespec="seconds"), "machine": machine, "rows": [row.as_json() for row in rows]}
+def written(rows: Sequence[Row], machine: dict[str, Any], folder: Path, began: datetime) -> Path:
+    """Write the same as a JSON file, whose name has the time of the begin, and as Markdown beside it."""
+    file = folder / f"{began:%Y%m%dT%H%M%SZ}.json"
+    results = {"at": began.isoformat(timespec="seconds"), "machine": machine, "rows": [row.as_json() for row in rows]}
     file.write_text(json.dumps(results, indent=2) + "\n")
     file.with_suffix(".md").write_text(as_markdown(rows))
     return file

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import stamps
@@ -12,6 +13,7 @@ from postgres_queue import Send
 from work import process
 
 URL, QUEUE = os.environ["BENCH_DATABASE"], "bench"
+POOL = 20
 
 
 @DBOS.workflow(name="nothing")
@@ -37,7 +39,7 @@ def launch() -> None:
             "system_database_url": URL,
             "application_version": "1",
             "executor_id": f"worker-{os.getpid()}",
-            "sys_db_pool_size": 20,
+            "sys_db_pool_size": POOL,
             "log_level": "WARNING",
         }
     )
@@ -52,7 +54,8 @@ async def install() -> None:
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[Send]:
-    client = DBOSClient(system_database_url=URL)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(POOL))  # its client enqueues in threads
+    client = DBOSClient(system_database_url=URL, system_database_pool_size=POOL)
 
     async def send(name: str, **params: object) -> str:
         handle = await client.enqueue_async({"queue_name": QUEUE, "workflow_name": name}, **params)

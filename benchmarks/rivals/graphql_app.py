@@ -5,6 +5,7 @@ import uuid
 
 import strawberry
 from fastapi import BackgroundTasks, FastAPI
+from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.fastapi import GraphQLRouter
 from strawberry.types import Info
 from work import process
@@ -69,4 +70,5 @@ class Sent:
 
 app = FastAPI()
 mutation = Sent if os.environ.get("BENCH_REDIS") else InProcess
-app.include_router(GraphQLRouter(strawberry.Schema(query=Query, mutation=mutation)), prefix="/graphql")
+schema = strawberry.Schema(query=Query, mutation=mutation, extensions=[ParserCache, ValidationCache])
+app.include_router(GraphQLRouter(schema), prefix="/graphql")
