@@ -16,6 +16,7 @@ MINUTES, SETTLE_S, RATE = 3.0, 75.0, 40.0
 SHORT = {  # a process that has just begun to work still fills its caches; an object a job is above 100,000 an hour
     "resident, MB": Bound(400.0),
     "threads": Bound(200.0, certain=True),  # a pool starts a thread when it needs one more: they have ten in all
+    "descriptors": Bound(400.0, certain=True),  # a reader opens three when it is first needed; a leak by job: 100,000
     "live objects of jobs": Bound(20_000.0, certain=True),
     "live objects": Bound(200_000.0, certain=True),
     "rows": Bound(20_000.0, certain=True),
