@@ -47,13 +47,11 @@ def replay(tx: Tx, *, viewer: str, mutation: str, key: str, fingerprint: str) ->
 
     A new key is taken: another process with the same key waits for the commit of this transaction.
     """
-    names = {"viewer_": viewer, "mutation_": mutation, "key_": key}
-    found = tx.one(_find, **names)
-    if found is None:
-        values = {"viewer": viewer, "mutation": mutation, "key": key, "fingerprint": fingerprint}
+    values = {"viewer": viewer, "mutation": mutation, "key": key, "fingerprint": fingerprint}
+    with tx.ahead():
         if tx.execute(_take, **values, reference="", created_at=tx.now):
             return None
-        found = tx.one(_find, **names)
+        found = tx.one(_find, viewer_=viewer, mutation_=mutation, key_=key)
     known, reference = found or (None, None)
     if known != fingerprint:
         raise KeyReused(key)
@@ -71,7 +69,8 @@ def remember(
 ) -> None:
     """Record the answer of the key, in the transaction of `replay` and of the rows that the answer refers to."""
     text = orjson.dumps(reference).decode()
-    tx.execute(_fill, viewer_=viewer, mutation_=mutation, key_=key, fingerprint_=fingerprint, reference_=text)
+    with tx.ahead():
+        tx.execute(_fill, viewer_=viewer, mutation_=mutation, key_=key, fingerprint_=fingerprint, reference_=text)
 
 
 def prune(tx: Tx, limit: int, *, before: int) -> int:

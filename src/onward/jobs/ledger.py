@@ -42,6 +42,7 @@ _count = (
     .group_by(_counts.c.status)
 )
 _COUNTS = {"sqlite": _count.where(_slots), "postgresql": _count.where(sa.or_(_slots, _callers))}
+_OPEN = tuple(status for status in JobStatus if status not in TERMINAL)
 _unfolded = sa.select(_counts.c.n).where(_callers).limit(1)
 _fold = (
     sa.delete(_counts)
@@ -58,7 +59,7 @@ _open_anonymous = sa.select(sa.func.count()).select_from(
     sa.select(jobs.c.id)
     .where(
         jobs.c.owner.is_(None),
-        jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in JobStatus if status not in TERMINAL]),
+        jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in _OPEN]),
     )
     .limit(sa.bindparam("most_"))
     .subquery()
@@ -164,11 +165,13 @@ def horizon(tx: Tx) -> int:
 
 
 def count_open(tx: Tx, owner: str) -> int:
-    """Count the owner's jobs that are not over, including those of this transaction."""
-    found = counts(tx, visible=Visible(owner=owner))
-    return sum(
-        found[status] + tx.deltas.get((owner, status.value), 0) for status in JobStatus if status not in TERMINAL
-    )
+    """Count the owner's jobs that are not over, including those of this transaction; reads once a commit."""
+    before = tx.open_before.get(owner)
+    if before is None:
+        with tx.ahead():  # counters are written with the commit, whatever jobs it has
+            found = counts(tx, visible=Visible(owner=owner))
+        before = tx.open_before[owner] = sum(found[status] for status in _OPEN)
+    return before + sum(tx.deltas.get((owner, status.value), 0) for status in _OPEN)
 
 
 def count_open_anonymous(tx: Tx, most: int) -> int:
@@ -196,6 +199,7 @@ def fold_counts(tx: Tx, limit: int) -> int:
     left = tx.all(_fold, limit_=limit)
     for owner, status, n in left:
         tx.deltas[owner, status] = tx.deltas.get((owner, status), 0) + n
+    tx.open_before.clear()
     return len(left)
 
 

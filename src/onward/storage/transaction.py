@@ -36,6 +36,7 @@ class Tx:
         self.noted: list[Any] = []  # by the functions of the transaction, for `at_end`
         self.at_end: Callable[[Tx], list[Any]] | None = None  # runs once, after all functions
         self.once_committed: list[Callable[[], object]] = []  # the writer runs these after the commit, as for the log
+        self.open_before: dict[str, int] = {}  # by owner, the unfinished jobs of earlier commits
 
     @property
     def dialect(self) -> str:
@@ -69,6 +70,15 @@ class Tx:
         if self._new:
             rows, self._new = self._new, []
             self._driver.insert_many(self._cursor, self._insert, rows)
+
+    @contextmanager
+    def ahead(self) -> Iterator[None]:
+        """Run the statements of the block before the buffered rows, which have no part in them and stay together."""
+        buffered, self._new = self._new, []
+        try:
+            yield
+        finally:
+            self._new = buffered
 
     def drop_inserts(self) -> None:
         """Forget the buffered rows, because their transaction function is rolled back."""

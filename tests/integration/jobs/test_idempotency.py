@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onward.jobs import idempotency
+from onward.jobs import idempotency, ledger
 from onward.jobs.base import KeyReused
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
-from tests.ledgers import accept, writing
+from tests.ledgers import accept, note_statements, writing
 
 json = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=5),
@@ -119,3 +121,27 @@ def test_old_keys_are_deleted(writer: Writer) -> None:
     assert writer.run_sync(lambda tx: idempotency.prune(tx, before=tx.now + 1, limit=1)) == 1
     assert writer.run_sync(lambda tx: mutate(tx, "later")) == (later, True)
     assert writer.run_sync(lambda tx: mutate(tx, "k"))[1] is False
+
+
+def test_the_jobs_of_a_commit_stay_one_insert_between_keys_and_counts(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A viewer's open jobs are counted once, each key takes two statements, and the jobs go together."""
+    for _ in range(2):  # the counters of the first commit are in the ledger
+        writer.run_sync(partial(accept, owner="ann"))
+    seen = note_statements(writer, monkeypatch)
+
+    def ten(tx: Tx) -> list[int]:
+        counted = []
+        for n in range(10):
+            counted.append(ledger.count_open(tx, "ann"))
+            names = {"viewer": "ann", "mutation": "send", "key": f"key {n}", "fingerprint": "f"}
+            assert idempotency.replay(tx, **names) is None
+            idempotency.remember(tx, **names, reference={"job": accept(tx, owner="ann").id})
+        return counted
+
+    assert writer.run_sync(ten) == list(range(2, 12))
+    assert writer.run_sync(lambda tx: ledger.count_open(tx, "ann")) == 12
+    assert sum(bool(re.search(r"INSERT INTO \S*jobs\b", text)) for text in seen) == 1, seen
+    assert sum("idempotency" in text for text in seen) == 20, seen
+    assert sum(bool(re.match(r"SELECT [^;]*\S*counts\b", text)) for text in seen) == 2, seen
