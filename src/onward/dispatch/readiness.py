@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NamedTuple
 
-from onward.backends.base import Health
 from onward.dispatch.dispatcher import Dispatcher
 from onward.storage.base import FileReplaced, Unavailable
 from onward.storage.writer import Writer
@@ -24,7 +23,8 @@ class Readiness(NamedTuple):
 
 async def readiness(writer: Writer, dispatcher: Dispatcher, *, out_of_threads: bool) -> Readiness:
     """Ask the ledger and the backends; answers within seconds."""
-    ledger, health = await asyncio.gather(_ledger_works(writer), _health(dispatcher))
+    ledger = await _ledger_works(writer)
+    health = {name: dispatcher.health_of(name) for name in dispatcher.backends}  # without the count of what waits
     backends = {name: one.reachable for name, one in health.items()}
     reasons = {name: one.reason for name, one in sorted(health.items()) if one.reason}
     if _file_is_replaced(writer):
@@ -62,11 +62,3 @@ def _file_is_replaced(writer: Writer) -> bool:
     except FileReplaced:
         return True
     return False
-
-
-async def _health(dispatcher: Dispatcher) -> dict[str, Health]:
-    try:
-        async with asyncio.timeout(PROBE_TIMEOUT_S):
-            return await dispatcher.health()
-    except TimeoutError:
-        return dict.fromkeys(dispatcher.backends, Health(reachable=False))

@@ -236,6 +236,12 @@ def waiting_by_handler(tx: Tx, *, backend: str) -> dict[str, tuple[int, int]]:
 
 
 KEPT_TIMES = 20  # a backlog is counted again after so many times as long as it took: at most 5 % of a connection's time
+MAX_PAUSE_S = 10.0  # a read may have taken long for another reason
+
+
+def pause_s(took_s: float) -> float:
+    """Return the seconds to wait before a backlog is read again, after a read that took so many."""
+    return min(KEPT_TIMES * took_s, MAX_PAUSE_S)
 
 
 class Backlog(NamedTuple):

@@ -5,6 +5,7 @@ To deliver a job twice does no harm: its second delivery finds it claimed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -49,7 +50,7 @@ class Redelivery(Service):
         if health.reachable:
             if await self._has_lost_all(health):
                 await self._invalidate_deliveries()
-            await self._deliver(health.identity)
+            return max(self._interval_s, due.pause_s(await self._deliver(health.identity)))
         return self._interval_s
 
     async def _has_lost_all(self, health: Health) -> bool:
@@ -68,22 +69,25 @@ class Redelivery(Service):
         )
         self._log.warning("the broker holds nothing of what it was given; delivering again", jobs=jobs)
 
-    async def _deliver(self, identity: str) -> None:
+    async def _deliver(self, identity: str) -> float:
+        """Deliver all; return the seconds that the last look took, which reads a backlog that was delivered whole."""
         undelivered = partial(
             due.undelivered, backend=self._backend, identity=identity, grace_us=self._grace_us, limit=PAGE
         )
         while True:
+            began = time.monotonic()
             rows = await self._writer.database.read(undelivered)
+            took_s = time.monotonic() - began
             deliveries = [
                 Delivery(job.id, job.handler, job.priority, job.fencing_token, resumes=job.resumes) for job in rows
             ]
             if not deliveries or not await deliver(
                 self._writer, self._dispatcher, self._backend, deliveries, identity=identity
             ):
-                return
+                return took_s
             self._log.info("delivered again", backend=self._backend, jobs=len(deliveries))
             if len(rows) < PAGE:
-                return
+                return took_s
 
 
 class OwnRedelivery(Redelivery):

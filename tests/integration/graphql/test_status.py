@@ -11,6 +11,7 @@ import pysqlite3
 import pytest
 
 from onward.backends.base import Health
+from onward.jobs import due
 from onward.jobs.step_threads import StepThreads
 from onward.storage.base import DiskFull, Unavailable
 from tests.integration.graphql.conftest import Api, running, settings_in, until
@@ -103,11 +104,24 @@ async def test_while_the_ledger_s_file_is_missing_mutations_are_refused_with_the
         assert (await api.http.get("/health/ready")).json()["ledger"] == "ok"
 
 
-async def test_without_a_backend_it_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def health() -> dict[str, Health]:
-        return {"background": Health(reachable=False)}
+async def test_a_long_count_of_what_waits_leaves_it_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = threading.Event()
 
-    monkeypatch.setattr(api.app.state.services.dispatcher, "health", health)
+    def never(*_: Any, **__: Any) -> Any:
+        counted.wait(30)
+        return 0, None
+
+    monkeypatch.setattr(due, "waiting", never)
+    try:
+        async with asyncio.timeout(10):
+            response = await api.http.get("/health/ready")
+    finally:
+        counted.set()
+    assert response.status_code == 200, response.json()
+
+
+async def test_without_a_backend_it_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api.app.state.services.dispatcher, "health_of", lambda _name: Health(reachable=False))
     response = await api.http.get("/health/ready")
     assert response.status_code == 503
     assert response.json()["backends"] == {"background": "unreachable"}
