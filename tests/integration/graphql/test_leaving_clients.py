@@ -141,9 +141,9 @@ async def test_a_measurement_of_the_queues_goes_on_when_its_client_leaves(
     async with asgi_socket(api.app, "/graphql", {}) as socket:
         await socket.begin({})
         query = "{ system { queues { depth } } }"
-        dispatcher._measured_at = -math.inf  # a second has passed
+        dispatcher._measured_until = -math.inf  # a second has passed
         await leave(socket, query, "x", lambda: held.running > 0)
-        dispatcher._measured_at = -math.inf
+        dispatcher._measured_until = -math.inf
         assert "data" in (await socket.run(query, {}))[0]["payload"]  # the figures of before
         assert held.running == 1
         held.go.set()
