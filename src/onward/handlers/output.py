@@ -39,6 +39,15 @@ class Output:
         """Turn a stored result into a value of the type. Raises ValidationError."""
         return self.adapter.validate_json(to_json(stored), strict=True, by_alias=True, by_name=True)
 
+    def class_of(self, value: Any) -> type:
+        """Return which of the types a value is of that was read: of a dict the first that reads it as it is."""
+        if type(value) in self.types:
+            return type(value)
+        dicts = [type_ for type_ in self.types if typing_extensions.is_typeddict(type_)]
+        if isinstance(value, dict) and dicts:
+            return next((type_ for type_ in dicts[:-1] if _reads(type_, value)), dicts[-1])
+        return next((type_ for type_ in self.types if isinstance(value, type_)), self.types[0])
+
     def restores(self, stored: Any, value: Any) -> bool:
         """True if the stored result is read as this value."""
         try:
@@ -62,6 +71,14 @@ class Output:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             return [(".".join(map(str, ("result", *one["loc"]))), one["msg"]) for one in found]
         return []
+
+
+def _reads(type_: type, value: Any) -> bool:
+    """True if a TypedDict reads the value as it is."""
+    try:
+        return bool(TypeAdapter(supported(type_)).validate_python(value) == value)
+    except ValidationError:
+        return False
 
 
 def output_of(function: Callable[..., Any]) -> Output | None:

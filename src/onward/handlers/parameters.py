@@ -3,7 +3,7 @@
 import inspect
 import json
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import is_dataclass
 from datetime import date, time, timedelta
@@ -20,6 +20,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from onward.handlers.classes import classes, confused
 from onward.handlers.context import JSON
 from onward.handlers.errors import InvalidParameters
 from onward.handlers.json_types import check_type, unknown
@@ -133,6 +134,13 @@ def _whole(info: FieldInfo) -> Any:
 
 
 @lru_cache(maxsize=1_000)
+def _unions(model: type[BaseModel]) -> Mapping[str, Collection[type]]:
+    """The parameters whose types have several classes with fields, any of which a value might be read as."""
+    found = {name: classes([info.annotation]) for name, info in model.model_fields.items()}
+    return {name: declared for name, declared in found.items() if len(declared) > 1}
+
+
+@lru_cache(maxsize=1_000)
 def _adapter(type_: Any) -> TypeAdapter[Any]:
     return TypeAdapter(type_)
 
@@ -198,11 +206,18 @@ class Parameters(NamedTuple):
 
     def bind(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Check the parameters, complete them, and convert them for JSON. Raises `InvalidParameters`."""
-        return self._validate(params).model_dump(mode="json", round_trip=True, warnings=False)
+        model = self._validate(params)
+        for name, declared in _unions(self.model).items():
+            if words := confused(params.get(name), getattr(model, name), declared):
+                raise InvalidParameters([(name, f"This is {words}.")])
+        return model.model_dump(mode="json", round_trip=True, warnings=False)
 
     def given(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return what `bind` does, without what is as the defaults have it. Raises `InvalidParameters`."""
-        return self._validate(params).model_dump(mode="json", round_trip=True, warnings=False, exclude_defaults=True)
+        # Without what is unset as well: of a `default_factory` no two values need be equal.
+        return self._validate(params).model_dump(
+            mode="json", round_trip=True, warnings=False, exclude_defaults=True, exclude_unset=True
+        )
 
     def arguments(self, params: Mapping[str, JSON]) -> dict[str, Any]:
         """Convert stored parameters to the arguments of the first step. Raises `InvalidParameters`."""

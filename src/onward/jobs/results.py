@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -16,6 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from onward.handlers.base import Permanent
+from onward.handlers.classes import classes, confused
 from onward.handlers.json_values import MAX_DEPTH, fault
 from onward.handlers.output import Output
 from onward.jobs.encryption import redact, redact_value
@@ -65,10 +65,8 @@ def storable(value: Any, output: Output | None = None) -> Any:
         places = "; ".join(f"{place}: {words}" for place, words in wrong[:FAULTS])
         message = f"the result is no {output.name}, which the handler declares: {places}"
         raise Permanent(message, code="RESULT_INVALID")
-    if output.types and (classes := _other_class(value, output.read(stored), _classes(output.types))):
-        given, found = (one.__name__ for one in classes)
-        message = f"the result has a {given}, which would be read as a {found}: give each a field that tells them apart"
-        raise Permanent(f"{message}, as in kind: Literal['a']", code="RESULT_INVALID")
+    if output.types and (words := confused(value, output.read(stored), classes(output.types))):
+        raise Permanent(f"the result has {words}", code="RESULT_INVALID")
     return stored
 
 
@@ -79,39 +77,6 @@ def chunk_json(chunk: Any, secrets: Sequence[str]) -> str:
     if secrets:
         chunk = redact(chunk, secrets) if isinstance(chunk, str) else redact_value(_stored(chunk, None, CHUNK), secrets)
     return _json(chunk, None, CHUNK).decode()
-
-
-def _other_class(value: Any, found: Any, declared: Collection[type]) -> tuple[type, type] | None:
-    """Return the declared class of a part of a result, and the other one that it is read as, if there is one."""
-    kinds = type(value), type(found)
-    if kinds[0] in declared and kinds[1] in declared and not issubclass(*kinds):
-        return kinds
-    parts: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, dict) and isinstance(found, dict):
-        parts = ((value[key], found[key]) for key in value if key in found)
-    elif isinstance(value, list | tuple) and isinstance(found, list | tuple):
-        parts = zip(value, found, strict=False)
-    elif _has_fields(kinds[1]):
-        names = kinds[1].model_fields if issubclass(kinds[1], BaseModel) else [one.name for one in fields(kinds[1])]
-        parts = ((getattr(value, name, None), getattr(found, name)) for name in names)
-    return next(filter(None, (_other_class(*pair, declared) for pair in parts)), None)
-
-
-def _classes(types: Iterable[Any]) -> set[type]:
-    """Return the classes with fields of a declared type, and of the types of their fields."""
-    found, left = set[type](), list(types)
-    while left:
-        one = left.pop()
-        left += get_args(one)
-        if isinstance(one, type) and one not in found and _has_fields(one):
-            found.add(one)
-            with suppress(NameError):  # imported for type checkers only
-                left += get_type_hints(one).values()
-    return found
-
-
-def _has_fields(kind: type) -> bool:
-    return is_dataclass(kind) or issubclass(kind, BaseModel)
 
 
 def _written(value: Any, output: Output) -> Any:

@@ -9,7 +9,7 @@ from enum import Enum
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from pydantic import AnyUrl, Base64Bytes, BaseModel, Field, RootModel
@@ -219,6 +219,51 @@ def write_seat(tx: Tx, *, limit: int | None) -> Seat:
 
 @handler("shop.seat", mutation=Mutation(beside=write_seat))
 def seat(job: JobContext, *, limit: int | None = 5) -> None: ...
+
+
+@dataclass
+class Voucher:
+    code: str
+
+
+def write_voucher(tx: Tx, *, code: str) -> Voucher:
+    return Voucher(code)
+
+
+@handler("shop.voucher", mutation=Mutation(beside=write_voucher))
+def voucher(job: JobContext, *, code: str = Field(default_factory=lambda: uuid4().hex)) -> str:
+    return code
+
+
+@dataclass
+class Granted:
+    until: datetime
+
+
+@dataclass
+class Denied:
+    reason: str
+
+
+class Counted(TypedDict):
+    """A figure."""
+
+    figure: int
+
+
+class Named(TypedDict):
+    """A name."""
+
+    name: str
+
+
+@handler("shop.decide", mutation=True)
+def decide(job: JobContext, *, how: str) -> Granted | Denied | Counted | Named:
+    if how == "counted":
+        return {"figure": 1}
+    if how == "named":
+        return {"name": "x"}
+    return Granted(datetime(2030, 1, 1, tzinfo=UTC)) if how == "granted" else Denied("no")
 
 
 @handler("shop.chain", mutation=True)

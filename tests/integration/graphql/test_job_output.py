@@ -243,3 +243,26 @@ async def test_outputs_are_the_same_on_postgresql(postgres_ledger: str, tmp_path
         first, again = [await send(shop, "shopTicket", "ticket { id madeAt } replayed", **asked) for _ in range(2)]
         assert again["ticket"] == {"id": first["ticket"]["id"], "madeAt": "7"}
         assert (first["replayed"], again["replayed"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("how", "shown"),
+    [
+        ("granted", {"__typename": "Granted", "until": "2030-01-01T00:00:00.000000Z"}),
+        ("denied", {"__typename": "Denied", "reason": "no"}),
+        ("counted", {"__typename": "Counted", "figure": 1}),
+        ("named", {"__typename": "Named", "name": "x"}),
+    ],
+)
+async def test_each_type_of_a_union_is_output_as_itself(shop: TestApp, how: str, shown: Any) -> None:
+    payload = await send(shop, "shopDecide", how=how)
+    types = "... on Granted { until } ... on Denied { reason } ... on Counted { figure } ... on Named { name }"
+    query = f"query($id: ID!) {{ job(id: $id) {{ output {{ __typename {types} }} }} }}"
+    answer = await shop.graphql(query, id=payload["job"]["id"])
+    assert answer == {"data": {"job": {"output": shown}}}
+
+
+async def test_a_row_has_what_the_job_has_of_a_default_that_is_made(shop: TestApp) -> None:
+    payload = await send(shop, "shopVoucher", "voucher { code } job { id }")
+    answer = await shop.graphql("query($id: ID!) { job(id: $id) { result } }", id=payload["job"]["id"])
+    assert answer["data"]["job"]["result"] == payload["voucher"]["code"]

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypedDict
+from uuid import uuid4
 
 import pytest
 from pydantic import BaseModel, Field
 
-from onward import Handler, Permanent, handler
+from onward import Handler, JobContext, Permanent, handler
+from onward.handlers.errors import InvalidParameters
 from onward.jobs.results import storable
 
 if TYPE_CHECKING:
@@ -185,3 +187,22 @@ def test_a_forgotten_await_is_named(annotation: Any, nested: Callable[[Any], Any
     with pytest.raises(Permanent, match=rf"{place} is a coroutine that was not awaited: write `await` before its call"):
         storable(nested(forgotten), of(annotation).output)
     forgotten.close()
+
+
+def test_a_parameter_that_would_be_read_as_another_class_is_refused() -> None:
+    async def pay(job: JobContext, *, by: Card | Cash, all: list[Card | Cash] = []) -> None: ...  # noqa: B006
+
+    made = handler("test.pay")(pay)
+    assert made.bind({"by": Card(5)}) == {"by": {"amount": 5}, "all": []}
+    assert made.bind({"by": {"amount": 5}}) == {"by": {"amount": 5}, "all": []}
+    for given in ({"by": Cash(5)}, {"by": Card(5), "all": [Card(1), Cash(5)]}):
+        with pytest.raises(InvalidParameters, match="a Cash, which would be read as a Card"):
+            made.bind(given)
+
+
+def test_what_a_key_covers_leaves_out_a_default_that_is_made() -> None:
+    async def note(job: JobContext, *, text: str, ref: str = Field(default_factory=lambda: uuid4().hex)) -> None: ...
+
+    made = handler("test.note")(note)
+    assert made.given({"text": "a"}) == {"text": "a"}
+    assert made.given({"text": "a", "ref": "b"}) == {"text": "a", "ref": "b"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
@@ -27,6 +28,7 @@ from onward.graphql.types.user_error import UserError
 from onward.graphql.value_resolver import DIRECT
 from onward.graphql.viewer import Viewer
 from onward.handlers.base import Handler, Mutation
+from onward.handlers.errors import InvalidParameters
 from onward.handlers.fields import fields_of
 from onward.jobs import model
 
@@ -129,6 +131,9 @@ def _answering(
                 check_viewer(context.viewer)
             _check_permitted(declared, context.viewer)
             params, key, run_at = read(input), input.get(KEY), input.get(RUN_AT)
+            if row is not None:
+                with suppress(InvalidParameters):  # which `accept` raises again
+                    params = handler.bind(params)  # once: the row and the job have the same of each `default_factory`
             accepted = await accept(
                 context,
                 mutation=declared.name,

@@ -86,7 +86,7 @@ class JobOutput:
         except ValidationError:
             words = f"The result of this job is no {answer.output.name}, which its handler declares now. Read `result`."
             raise public_error(words, "OUTPUT_INVALID") from None
-        convert = answer.convert.get(type(value)) or next(iter(answer.convert.values()))
+        convert = answer.convert[answer.output.class_of(value)]
         return value if convert is None else convert(value)
 
 
