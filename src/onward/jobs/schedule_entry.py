@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -16,6 +17,7 @@ NOT_ZONES = frozenset(
     {"", "localtime", "posixrules", "Factory"}
 )  # files of the database that mean another zone on each host
 SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
 MAX_LENGTH = 200  # of a cron expression, and of a time zone's name
 
 
@@ -98,13 +100,28 @@ def upcoming(cron: str, timezone: str, next_at: int, count: int) -> tuple[int, .
 # Ticks are whole seconds. Of many schedules that are due at once, most have one of a few rules.
 @lru_cache(maxsize=1_024)
 def _next(cron: str, zone: ZoneInfo, after: int) -> int:
-    return to_us(next(CronSim(cron, _local(zone, after))))
+    # In an hour that a clock change repeats, CronSim gives times of its first pass, which are over in the second one.
+    return next(tick for tick in _ticks(cron, _local(zone, after - MINUTE_US)) if tick > after)
 
 
 @lru_cache(maxsize=1_024)
 def _newest(cron: str, zone: ZoneInfo, second: int) -> int:
-    # Backwards, CronSim gives times strictly before a whole second.
-    return to_us(next(CronSim(cron, _local(zone, second + SECOND_US), reverse=True)))
+    # Backwards, CronSim gives times strictly before a whole second. In the second pass of a repeated hour, all ticks of
+    # the first one are over, those of later minutes, too.
+    start = _local(zone, second + SECOND_US)
+    repeated = to_us(start) - to_us(start.replace(fold=0))
+    start = _local(zone, second + SECOND_US + repeated)
+    return next(tick for tick in _ticks(cron, start, reverse=True) if tick <= second)
+
+
+def _ticks(cron: str, start: datetime, *, reverse: bool = False) -> Iterator[int]:
+    """Yield the ticks of the minutes after a time, or before it, in order; StopIteration, if there is none, passes.
+
+    The seconds are put into the minutes here: CronSim follows the clock changes only for rules without seconds.
+    """
+    seconds = sorted(CronSim(cron, start).seconds, reverse=reverse)
+    for minute in CronSim(" ".join(cron.split()[-5:]), start, reverse=reverse):
+        yield from (to_us(minute) + second * SECOND_US for second in seconds)
 
 
 def _local(zone: ZoneInfo, at: int) -> datetime:

@@ -78,11 +78,50 @@ def local(text: str) -> int:
         ("2026-03-28T12:00:00+01:00", "2026-03-29T03:00:00+02:00"),  # 2:30 is skipped that night: as soon as it is over
         ("2026-10-24T12:00:00+02:00", "2026-10-25T02:30:00+02:00"),  # 2:30 comes twice: the first is meant
         ("2026-10-25T02:30:00+02:00", "2026-10-26T02:30:00+01:00"),
+        ("2026-10-25T02:10:00+01:00", "2026-10-26T02:30:00+01:00"),  # in the second pass of the hour
         ("2026-07-01T00:00:00+00:00", "2026-07-01T02:30:00+02:00"),
     ],
 )
 def test_a_tick_follows_the_clocks_of_its_time_zone(after: str, then: str) -> None:
     assert entry("30 2 * * *", "Europe/Berlin").next(local(after)) == local(then)
+    assert entry("0 30 2 * * *", "Europe/Berlin").next(local(after)) == local(then)
+
+
+ZONES = {  # with a moment at which their clocks change
+    "Europe/Berlin": ("2026-03-29T01:00:00+00:00", "2026-10-25T01:00:00+00:00"),
+    "America/New_York": ("2026-03-08T07:00:00+00:00", "2026-11-01T06:00:00+00:00"),
+    "Australia/Lord_Howe": ("2026-04-04T15:00:00+00:00", "2026-10-03T15:30:00+00:00"),
+    "Asia/Kathmandu": ("2026-03-29T01:00:00+00:00",),
+    "UTC": ("2026-10-25T01:00:00+00:00",),
+}
+RULES = ("30 2 * * *", "50 1,2 * * *", "0-59 2 * * *", "* 2 * * *", "0 */2 * * *", "*/7 * * * *", "0 30 2 * * *")
+SECONDS = ("*/20 50 1-3 * * *", "59 59 1 * * *", EVER)
+
+
+@pytest.mark.parametrize("cron", RULES + SECONDS)
+@pytest.mark.parametrize("zone", ZONES)
+def test_the_next_tick_is_later_and_the_newest_is_not_while_clocks_change(zone: str, cron: str) -> None:
+    its = entry(cron, zone)
+    for change in map(local, ZONES[zone]):
+        for second in (*range(-10_800, 10_801, 617), -3600, -1, 0, 1, 3600):
+            at = change + second * 1_000_000
+            then = its.next(at)
+            assert its.newest(at) <= at < then
+            assert its.newest(then) == then
+
+
+def test_a_tick_in_the_repeated_hour_makes_one_job(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tick of 2:50 is found in the second pass of the hour, and again five minutes later."""
+    plan = made_by(entry("50 2 * * *", "Europe/Berlin"))
+    tick(writer, plan)
+    writer.run_sync(lambda tx: tx.execute_once(_moved(local("2026-10-25T02:50:00+02:00"))))
+    now = local("2026-10-25T02:05:00+01:00")
+    monkeypatch.setattr(Tx, "now", property(lambda _tx: now))
+    [job] = tick(writer, plan)
+    assert job.run_at == local("2026-10-25T02:50:00+02:00")
+    assert row_of(writer).next_at == local("2026-10-26T02:50:00+01:00")
+    now += 300_000_000
+    assert tick(writer, plan) == []
 
 
 @pytest.mark.parametrize("past_us", [0, 1, 999_999, 59_000_000])
