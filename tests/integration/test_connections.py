@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 from uvicorn.server import ServerState
 
-from onward.api import idle_connections, transport
+from onward.api import composition, idle_connections, transport
 from onward.api import server as serving
 from onward.api.app import create_app
+from onward.graphql.execution import limits
 from tests.integration.graphql.conftest import running, settings_in
 from tests.integration.graphql.conftest import serving as served
 from tests.integration.graphql.test_websocket import FOREVER, INIT, answers, client
@@ -307,6 +308,29 @@ async def test_a_socket_is_not_opened_on_a_connection_with_a_stream(address: str
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await until(reader, b"101 Switching")
+
+
+@pytest.mark.parametrize("way", ["its client leaves", "the server stops"])
+async def test_a_stream_ends_though_another_request_waits_behind_it(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uvicorn tells the newest request alone that the connection is gone, which a heartbeat finds out."""
+    monkeypatch.setattr(composition, "limits", lambda _settings: limits.Limits(heartbeat_s=0.05))
+    async with running(settings_in(tmp_path)) as api, listening(api.app, tmp_path) as address:
+        view = api.app.state.view
+        async with connected(address) as (reader, writer):
+            writer.write(request(json.dumps(FOREVER).encode(), "Accept: text/event-stream"))
+            assert b"200" in await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            await asyncio.sleep(0.1)
+            assert view._streams == 1
+            if way == "the server stops":
+                async with asyncio.timeout(3):
+                    view.close()
+                    await view.wait_closed()
+        async with asyncio.timeout(5):
+            while view._streams:
+                await asyncio.sleep(0.01)
 
 
 SMUGGLED = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"

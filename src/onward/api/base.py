@@ -6,7 +6,12 @@ from types import MappingProxyType
 
 from onward.graphql.base import BadRequest
 
-REASON_LENGTH = 120  # of a close: its frame holds 123 bytes (RFC 6455, 5.5)
+REASON_BYTES = 123  # of a close, in its frame (RFC 6455, 5.5)
+
+
+def close_reason(text: str) -> str:
+    """Return as much of the text as the frame of a close holds."""
+    return text.encode("utf-8", "replace")[:REASON_BYTES].decode("utf-8", "ignore")
 
 
 class ApiError(Exception):

@@ -41,6 +41,7 @@ class HttpConnection(HttpToolsProtocol):
         self._head_received = False  # a head, since the last answer
         self._in_head = False
         self._error = (400, "This is not an HTTP request.", "BAD_REQUEST")
+        self._answered: RequestResponseCycle | None = None  # the request whose answer is being made, or the last one
         self._context = Context()  # of a timer that is set for each request: the present one would be copied
 
     transport: BufferedTransport  # type: ignore[assignment] # as far as Uvicorn uses it
@@ -60,6 +61,10 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.lost()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
+        if self._answered is not None and not self._answered.response_complete:  # `cycle` is the newest request
+            self._answered.disconnected = True
+            self._answered.message_event.set()
+        self._answered = None
         if self.pipeline:  # requests that wait, the newest of which is `cycle`: they and the connection know each other
             self.pipeline.clear()
             self.cycle = None  # type: ignore[assignment]
@@ -109,6 +114,10 @@ class HttpConnection(HttpToolsProtocol):
         super().on_message_complete()
         if self.cycle is not None:  # else it has become a WebSocket
             self.scope["extensions"] = self._extensions
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onward.api.addresses import Addresses, is_loopback
-from onward.api.base import REASON_LENGTH
+from onward.api.base import close_reason
 from onward.api.session import STOPS
 from onward.api.signals import Answer
 from onward.web import pages
@@ -54,7 +54,7 @@ class Refusal:
         if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
             await self._response(scope, receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1011, "reason": self._message[:REASON_LENGTH]})
+            await send({"type": "websocket.close", "code": 1011, "reason": close_reason(self._message)})
 
 
 class Mounted:
@@ -92,7 +92,7 @@ async def _close(scope: Scope, receive: Receive, send: Send) -> None:
     """Close the WebSocket with the reason; a client of a refused handshake sees the status alone. It may try again."""
     await receive()  # websocket.connect
     await send({"type": "websocket.accept", "subprotocol": next(iter(scope.get("subprotocols", ())), None)})
-    await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": NOT_RUNNING[:REASON_LENGTH]})
+    await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": close_reason(NOT_RUNNING)})
 
 
 async def _send_last(send: Send, message: Message) -> None:

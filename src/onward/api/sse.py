@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from onward.api.http_connection import CONNECTION
 from onward.api.session import Session
 from onward.graphql.base import BadRequest
+from onward.graphql.execution.masking import masked
 from onward.graphql.execution.operations import Invalid, Response
 
 HEADERS = (
@@ -92,10 +93,15 @@ class EventStream:
             while not any(task.done() for task in over):
                 await asyncio.wait((upcoming, *over), timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
                 if upcoming.done():
-                    response = upcoming.result()
+                    try:
+                        response = upcoming.result()
+                        text = b"" if response is None else event(response)
+                    except Exception as error:  # noqa: BLE001 - as of a value that is not JSON; it is masked and logged
+                        await _chunk(send, event({"errors": [masked(error)]}))
+                        return True
                     if response is None:
                         return True
-                    await _chunk(send, event(response))
+                    await _chunk(send, text)
                     upcoming = asyncio.ensure_future(_next(responses))
                 else:
                     await _chunk(send, COMMENT)

@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from onward.api.addresses import UNKNOWN
-from onward.api.base import REASON_LENGTH, Disconnected, HttpError
+from onward.api.base import Disconnected, HttpError, close_reason
 from onward.api.headers import check_host
 from onward.api.operation_task import OperationTask
 from onward.api.rates import TooManyRequests
@@ -234,7 +234,7 @@ class Socket:
 
     async def _close(self, closing: Closing) -> None:
         self._closed = True
-        reason = closing.reason[:REASON_LENGTH]
+        reason = close_reason(closing.reason)
         with suppress(OSError, RuntimeError):
             await self._raw_send({"type": "websocket.close", "code": closing.code, "reason": reason})
 

@@ -86,6 +86,7 @@ class Lease:
         self._takes = " ".join(sorted(takes))  # destinations
         # The parent of an isolated process reports its death, and no neighbour may do so before.
         self._place = ISOLATED + place() if isolated else place()
+        self._may_lead = not isolated  # it runs no maintenance
         self._observer = Observer(self._place, timings)
         self._dying: set[str] = set()  # runners of dead processes, some of whose jobs are reclaimed and some not yet
         self._raised_at = 0.0
@@ -151,7 +152,8 @@ class Lease:
         mine = self._enter(tx) if row is None else self.id
         heartbeats = [Heartbeat._make(found) for found in tx.all(_all)]
         able = {heartbeat.runner for heartbeat in heartbeats} - self._observer.stalled - self._dying
-        return mine, heartbeats, leadership.elect(tx, mine, able), row is not None and row[0] is not None
+        leads = self._may_lead and leadership.elect(tx, mine, able)
+        return mine, heartbeats, leads, row is not None and row[0] is not None
 
     def _reclaim(self, runner: str, beat: int | None) -> None:
         """Reclaim the jobs of a dead process; another observer goes on if this one ends.

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from onward.api.sse import COMPLETE, EventStream
 from onward.graphql.execution import limits
 from tests.integration.graphql.conftest import running, serving, settings_in
 
@@ -147,3 +148,27 @@ async def test_a_stopping_server_breaks_its_streams_off(tmp_path: Any) -> None:
             await api.app.state.view(scope, first, send)
     assert all(message.get("more_body", True) for message in sent)
     assert not any(b"complete" in message.get("body", b"") for message in sent)
+
+
+@pytest.mark.parametrize("value", [{1}, 2**70, "\ud800"])
+async def test_a_value_that_is_not_json_ends_the_stream_with_an_error(value: Any) -> None:
+    """Clients would take a cut connection for one to open again, and subscribe for ever."""
+
+    async def responses() -> AsyncIterator[Any]:
+        yield {"data": {"n": 1}}
+        yield {"data": {"n": value}}
+
+    sent: list[bytes] = []
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+
+    await EventStream(responses(), heartbeat_s=5, closing=asyncio.Event())({}, receive, send)  # type: ignore[arg-type]
+    found = [json.loads(part.partition(b"data: ")[2]) for part in sent if b"data: {" in part]
+    assert found[0] == {"data": {"n": 1}}
+    assert found[1]["errors"][0]["extensions"]["code"] == "INTERNAL"
+    assert sent[-1] == COMPLETE
+    assert len(found) == 2

@@ -213,10 +213,12 @@ async def test_a_second_initialisation_is_4429(address: str) -> None:
         assert await c.closed() == 4429
 
 
-async def test_an_id_that_is_in_use_is_4409(address: str) -> None:
+@pytest.mark.parametrize("id_", ["1", "é" * 64, "\U0001f600" * 31])
+async def test_an_id_that_is_in_use_is_4409(address: str, id_: str) -> None:
+    """The reason names it, as far as a frame holds its bytes."""
     async with client(address) as c:
         await c.send(
-            {"id": "1", "type": "subscribe", "payload": FOREVER}, {"id": "1", "type": "subscribe", "payload": FOREVER}
+            {"id": id_, "type": "subscribe", "payload": FOREVER}, {"id": id_, "type": "subscribe", "payload": FOREVER}
         )
         assert await c.closed() == 4409
 

@@ -428,3 +428,19 @@ def test_a_lease_has_its_own_heartbeat_thread_and_is_released_at_the_end(writer:
     after = now(writer, job)
     assert (after.status, after.crash_count, after.counted_attempts) == (S.QUEUED, 0, 0)
     assert writer.run_sync(lambda tx: tx.all(_ids)) == []
+
+
+def test_a_process_of_isolated_jobs_does_not_lead(writer: Writer) -> None:
+    """Maintenance would rest until its job is over."""
+    isolated = Lease(writer, Metrics(), name="isolated", on_lost=lambda: None, isolated=True)
+    isolated.start()
+    try:
+        assert not isolated.leads
+        lease = Lease(writer, Metrics(), name="mine", on_lost=lambda: None)
+        lease.start()
+        try:
+            assert lease.leads
+        finally:
+            lease.close()
+    finally:
+        isolated.close()
