@@ -37,6 +37,7 @@ from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 from onward.text.queues import DEFAULT, split
 
+FORGETS_EACH_S = 600.0  # a backend that does not say when it forgets is taken to do so that often
 HEALTH_AGE_S = 1.0  # of the ledger's figures in `health`
 CONFIRMED = 500  # deliveries, by one commit at most
 
@@ -180,12 +181,11 @@ class Dispatcher:
         identity = self.health_of(name).identity  # before the delivery: one that is forgotten meanwhile has another
         if not await self.send(name, deliveries):
             return False
-        if identity:
-            waits = [(delivery.job_id, delivery.fencing_token) for delivery in deliveries]
-            if len(waits) <= CONFIRMED:
-                self._writer.post(partial(due.confirm, waits=waits, identity=identity), LAST)
-            else:
-                self._spawn(self._confirm(waits, identity))
+        waits = [(delivery.job_id, delivery.fencing_token) for delivery in deliveries]
+        if len(waits) <= CONFIRMED:
+            self._writer.post(partial(due.confirm, waits=waits, identity=identity), LAST)
+        else:
+            self._spawn(self._confirm(waits, identity))
         return True
 
     async def _confirm(self, waits: Sequence[tuple[str, int]], identity: str) -> None:
@@ -255,8 +255,13 @@ class Dispatcher:
             backend.wake()
 
     def health_of(self, name: str) -> Health:
-        """Return the backend's newest health, at most a second old; unreachable if it does not answer."""
-        return self._broker_health[name]
+        """Return the backend's newest health, at most a second old; unreachable if it does not answer.
+
+        A backend that cannot tell when it forgets has an identity that changes from time to time, so that what waits is
+        delivered again that often, and no more.
+        """
+        found = self._broker_health[name]
+        return found if found.identity else replace(found, identity=f"unknown/{time.time() // FORGETS_EACH_S:.0f}")
 
     async def health(self) -> dict[str, Health]:
         """The health of each backend with the ledger's depth and age, about a second old; does not block.

@@ -85,9 +85,6 @@ _unsent = (
     .limit(_p("limit_", type_=sa.Integer))
     .with_hint(jobs, BY_CALLER, "sqlite")
 )
-_forget_unsent = (
-    sa.update(jobs).where(in_array(jobs.c.id, "ids"), queued_row, jobs.c.delivered_to == "").values(delivered_to=None)
-)
 _queued = (in_array(jobs.c.id, "ids"), queued_row, jobs.c.token == _p("token_"))
 # A transaction that holds one of them claims it, or has it delivered again. To wait for several of them in the order of
 # their delivery, while a worker claims several in another order, would be a deadlock.
@@ -189,11 +186,6 @@ def undelivered(tx: Tx, *, backend: str, identity: str, grace_us: int, limit: in
 def unsent(tx: Tx, *, backend: str, limit: int) -> list[row.Unconfirmed]:
     """Jobs that a caller's transaction brought for the backend, and that nobody has delivered yet."""
     return [row.Unconfirmed._make(found) for found in tx.all(_unsent, backend_=backend, limit_=limit)]
-
-
-def forget_unsent(tx: Tx, ids: Sequence[str]) -> None:
-    """Treat jobs that a caller's transaction brought as those of a mutation, whose delivery is not confirmed."""
-    tx.execute(_forget_unsent, ids=as_list(ids))
 
 
 def confirm(tx: Tx, waits: Sequence[tuple[str, int]], *, identity: str) -> None:

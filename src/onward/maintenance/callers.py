@@ -11,7 +11,6 @@ from onward.jobs.timings import Timings
 from onward.maintenance.redelivery import deliver
 from onward.maintenance.service import Service
 from onward.storage.batches import in_batches
-from onward.storage.lock_order import LAST
 from onward.storage.revision import Revision
 from onward.storage.writer import Writer
 
@@ -36,13 +35,12 @@ class CallersJobs(Service):
         if health.reachable and self._revision.has_changed():
             rows = await self._writer.database.read(partial(due.unsent, backend=self._backend, limit=PAGE))
             deliveries = [Delivery(job.id, job.handler, job.priority, job.fencing_token) for job in rows]
-            if deliveries and await deliver(
-                self._writer, self._dispatcher, self._backend, deliveries, identity=health.identity
+            if (
+                deliveries
+                and await deliver(self._writer, self._dispatcher, self._backend, deliveries, identity=health.identity)
+                and len(rows) == PAGE
             ):
-                if not health.identity:  # a broker of no identity confirms nothing: after the grace, as for others
-                    await self._writer.run(partial(due.forget_unsent, ids=[job.id for job in rows]), LAST)
-                if len(rows) == PAGE:
-                    self._revision.forget()  # there may be more
+                self._revision.forget()  # there may be more
         return self._interval_s
 
     def stand_by(self) -> None:

@@ -175,7 +175,7 @@ async def deliver(
     """Deliver and confirm at once, so that the next look finds others; return False on failure."""
     if not await dispatcher.send(backend, deliveries):
         return False
-    if dispatcher.backends[backend].runs_elsewhere and identity:
+    if dispatcher.backends[backend].runs_elsewhere:
         waits = [(delivery.job_id, delivery.fencing_token) for delivery in deliveries]
         await writer.run(partial(due.confirm, waits=waits, identity=identity), LAST)
     return True

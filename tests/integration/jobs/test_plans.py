@@ -293,7 +293,6 @@ FREQUENT = {
     "look for one to run alone": claims._next_isolated,
     "look at the own claims": claims._held_by,
     "confirm deliveries": due._confirm,
-    "forget callers' jobs": due._forget_unsent,
     "look for callers' jobs": due._unsent,
     "look for undelivered ones": due._undelivered,
     "look for those that are due": due._due,
