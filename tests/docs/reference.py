@@ -23,7 +23,8 @@ SETTINGS_HEAD = """# Settings
 Every key of `settings.toml`, with its default. An empty file is valid.
 
 - An environment variable wins over the file: `ONWARD_BACKEND`, or `ONWARD_DATABASE__URL`, with two underscores after a
-  table's name. A flag of the command line wins over both.
+  table's name. A list or a table is written in JSON: `ONWARD_SERVER__PROXIES='["10.0.0.0/8"]'`,
+  `ONWARD_ROUTES='{"email.*": "dramatiq"}'`. A flag of the command line wins over both.
 - Paths are relative to the folder of the file: the application's own, or the one that `--project` names.
 - An unknown key or a bad value stops the start with one line, which names the key and the values that it accepts.
 """

@@ -354,7 +354,7 @@ class Limits(Table):
         6_000,
         ge=0,
         description="the most requests a minute of one viewer, or of one address without a token, except loopback in"
-        " development; 0 for no limit",
+        " development; 0 for no limit. Processes count together where they share a Redis, else each by itself",
     )
     open_jobs: int = Field(10_000, ge=0, description="the most unfinished jobs of one viewer; 0 for no limit")
 
@@ -479,7 +479,7 @@ class Signals(Table):
     url: str = Field(
         "",
         description="the address of signals as others reach it, as in https://shop.example/signal; below the console"
-        " where that is mounted, as in https://shop.example/jobs/signal",
+        " where that is mounted, as in https://shop.example/jobs/signal; empty for that of `onward serve` itself",
     )
 
 
