@@ -1,9 +1,12 @@
 """The commands of the page of flows choose queues that there are; its tests are run with those of other pages."""
 
+import asyncio
 import re
 import shlex
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,12 +33,23 @@ def test_the_workers_of_the_page_take_queues_that_there_are(tmp_path: Path, monk
             (tmp_path / (fence.file or "settings.toml")).write_text(fence.text, "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     lines = [line for fence in part("Workers") if fence.language == "sh" for line in fence.text.splitlines()]
-    taken = []
+    taken, loads = [], []
     for line in lines:
         _, command, *options = shlex.split(line, comments=True)
         assert command == "worker"
         queues = options[options.index("--queues") + 1] if options else ""
         taken.append(sorted(taken_by_worker(load(tmp_path, worker={"queues": queues}))))
+        if queues:
+            monkeypatch.setenv("ONWARD_WORKER__QUEUES", queues)
+        else:
+            monkeypatch.delenv("ONWARD_WORKER__QUEUES", raising=False)
+        loads.append(asyncio.run(_model()) is not None)
     both = ["dramatiq", "dramatiq:gpu"]
     assert taken == [["dramatiq"], ["dramatiq:gpu"], both, both]
+    assert loads == [False, True, True, True]  # the model is there wherever its jobs are taken
     del sys.modules["video"]
+
+
+async def _model() -> Any:
+    async with import_module("video").lifespan() as resources:
+        return resources.model
