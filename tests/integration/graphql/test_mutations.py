@@ -1,5 +1,6 @@
 """The mutations: accepted and refused inputs, and effects."""
 
+import asyncio
 import importlib
 import json
 from collections.abc import Sequence
@@ -9,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from onward.api import composition
+from onward.graphql.execution import limits
 from onward.jobs import bulk, commands
 from onward.jobs.model import Job
 from onward.storage.transaction import Tx
-from tests.integration.graphql.conftest import Api
+from tests.integration.graphql.conftest import Api, running, settings_in
 
 retry_jobs = importlib.import_module("onward.graphql.mutations.retry_jobs")  # the package's name is the function
 cancel_jobs = importlib.import_module("onward.graphql.mutations.cancel_jobs")
@@ -421,3 +424,34 @@ async def test_input_cannot_become_a_header_or_a_second_line(api: Api, name: str
     await api.ends(payload["job"]["id"])
     lines = (folder(api) / "var/notifications.jsonl").read_text().splitlines()
     assert not any("forged" in json.loads(line) for line in lines)
+
+
+async def test_a_field_that_is_late_takes_no_other_one_s_answer_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fields that have not begun by then are not run; a job that was accepted before has its id in the answer."""
+
+    class Hanging:
+        def __init__(self, **_: Any) -> None:
+            self.left = 1
+
+        async def next(self) -> list[Job]:
+            await asyncio.Event().wait()
+            return []
+
+    monkeypatch.setattr(cancel_jobs, "BulkCancel", Hanging)
+    monkeypatch.setattr(composition, "limits", lambda _settings: limits.Limits(timeout_s=0.5))
+    fields = "job { id } errors { code }"
+    text = f"""mutation {{
+        first: processItem(input: {{ item: "a" }}) {{ {fields} }}
+        late: cancelJobs(input: {{ filter: {{}} }}) {{ count }}
+        never: processItem(input: {{ item: "b" }}) {{ {fields} }}
+    }}"""
+    async with running(settings_in(tmp_path)) as api:
+        answer = (await api.post({"query": text})).json()
+        assert answer["data"]["first"]["job"]["id"].startswith("job_")
+        assert (answer["data"]["late"], answer["data"]["never"]) == (None, None)
+        found = [(error["path"], error["extensions"]["code"]) for error in answer["errors"]]
+        assert found == [(["late"], "TIMEOUT"), (["never"], "TIMEOUT")]
+        jobs = await api.data("{ jobs { edges { node { id } } } }")
+        assert len(jobs["jobs"]["edges"]) == 1

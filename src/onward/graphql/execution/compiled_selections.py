@@ -13,7 +13,8 @@ The file is long because it stands in for one class of graphql-core's, method by
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -98,6 +99,13 @@ class Plan(NamedTuple):
         except RecursionError:
             return None
         return VariableValues(sources, coerced)
+
+
+class Deadline(NamedTuple):
+    """The time by which the fields of a mutation have to answer, of the event loop's clock, and the error of others."""
+
+    at: float
+    error: Callable[[], GraphQLError]
 
 
 class _NotCompilable(Exception):
@@ -240,6 +248,12 @@ class CompiledExecutor(Executor[Any]):
         self._compiled = plan.compiled if plan else {}
         self._alone = plan.alone if plan else None
         self._meter: Meter = getattr(self.context_value, "meter", None) or Meter()
+        self.deadline: Deadline | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """True if the operation has a single root field."""
+        return self._alone is not None
 
     @property
     def async_helpers(self) -> GraphQLResolveInfoHelpers:
@@ -312,6 +326,42 @@ class CompiledExecutor(Executor[Any]):
         except GraphQLError as error:
             return self._nothing(error)
         return self._later(field, value) if self.is_awaitable(value) else self._response(field, value)
+
+    def execute_fields_serially(
+        self,
+        parent_type: GraphQLObjectType,
+        source_value: Any,
+        path: Path | None,
+        grouped_field_set: Any,
+        position_context: Any,
+    ) -> Any:
+        """Execute the fields of a mutation; with a deadline, those that are late are null, and the others stay."""
+        if self.deadline is None:
+            return super().execute_fields_serially(parent_type, source_value, path, grouped_field_set, position_context)
+        return self._in_time(self.deadline, parent_type, source_value, path, grouped_field_set)
+
+    async def _in_time(
+        self, deadline: Deadline, parent: GraphQLObjectType, source: Any, path: Path | None, fields: Any
+    ) -> dict[str, Any]:
+        results: dict[str, Any] = {}
+        for name, nodes in fields.items():
+            place = Path(path, name, parent.name)
+            try:
+                async with asyncio.timeout_at(deadline.at):
+                    if asyncio.get_running_loop().time() >= deadline.at:
+                        raise TimeoutError  # noqa: TRY301 - as of a field that has begun
+                    value = self.execute_field(parent, source, nodes, place, None)
+                    if self.is_awaitable(value):
+                        value = await value
+            except TimeoutError:
+                definition = self.schema.get_field(parent, nodes[0].node.name.value)
+                if definition is None:
+                    continue
+                self.handle_field_error(deadline.error(), definition.type, nodes, place)
+                value = None
+            if value is not Undefined:
+                results[name] = value
+        return results
 
     async def _later(self, field: Root, value: Any) -> Any:
         try:

@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, NamedTuple, cast
 
-from graphql import ExecutionResult, Executor, GraphQLError, GraphQLSchema, OperationType
+from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType
 from graphql.execution import create_source_event_stream, map_source_to_response_event
 
 from onward.graphql import positions
 from onward.graphql.base import BadRequest, public_error, unavailable
 from onward.graphql.context import Context, Services
-from onward.graphql.execution.compiled_selections import CompiledExecutor
+from onward.graphql.execution.compiled_selections import CompiledExecutor, Deadline
 from onward.graphql.execution.documents import Document, Documents, Named
 from onward.graphql.execution.limits import Limits
 from onward.graphql.execution.masking import formatted, masked, of_request
@@ -26,6 +26,7 @@ from onward.storage.base import Unavailable
 
 Response = dict[str, Any]
 Defer = Callable[..., None]
+FURTHER_S = 1.0  # for what follows the fields of a mutation
 
 
 class Operation(NamedTuple):
@@ -131,7 +132,7 @@ class Operations:
         if isinstance(executor, Invalid):
             return executor
         try:
-            async with asyncio.timeout(self.limits.timeout_s):
+            async with asyncio.timeout(self._limit_s(operation, executor)):
                 await context.meter.rest()
                 if positions.FIELD in operation.named.cost.names:
                     await context.take_position()  # before any job is read
@@ -140,8 +141,7 @@ class Operations:
                     result = await cast("Awaitable[ExecutionResult]", result)
             response = self._response(cast("ExecutionResult", result))
         except TimeoutError:
-            words = f"The operation took longer than {self.limits.timeout_s:g} s and was stopped."
-            response = {"errors": [public_error(words, "TIMEOUT").formatted], "data": None}
+            response = {"errors": [self._late().formatted], "data": None}
         except Unavailable:
             response = {"errors": [unavailable().formatted], "data": None}
         except GraphQLError as error:
@@ -191,7 +191,7 @@ class Operations:
         except Exception as error:  # noqa: BLE001 - it is masked and logged
             yield {"errors": [masked(error)]}
 
-    def _executor(self, operation: Operation, context: Context) -> Executor[Any] | Invalid:
+    def _executor(self, operation: Operation, context: Context) -> CompiledExecutor | Invalid:
         context.meter.fields = operation.named.cost.names
         try:
             executor = CompiledExecutor.build(
@@ -207,12 +207,23 @@ class Operations:
             )
         except GraphQLError as error:  # raised by an input type that checks its fields together, as a oneOf input does
             return self._invalid([public_error(error.message, "BAD_REQUEST")])
-        return self._invalid(executor) if isinstance(executor, list) else executor
+        return self._invalid(executor) if isinstance(executor, list) else cast("CompiledExecutor", executor)
 
     def _response(self, result: ExecutionResult) -> Response:
         if result.errors:
             return {"errors": formatted(result.errors, self.limits.errors), "data": result.data}
         return {"data": result.data}
+
+    def _limit_s(self, operation: Operation, executor: CompiledExecutor) -> float:
+        """The seconds of an operation. Of a mutation's fields each one in time has its answer, with its job's id."""
+        if operation.kind is not OperationType.MUTATION or executor.is_alone:
+            return self.limits.timeout_s
+        executor.deadline = Deadline(asyncio.get_running_loop().time() + self.limits.timeout_s, self._late)
+        return self.limits.timeout_s + FURTHER_S
+
+    def _late(self) -> GraphQLError:
+        words = f"The operation took longer than {self.limits.timeout_s:g} s and was stopped."
+        return public_error(words, "TIMEOUT")
 
     def _invalid(self, errors: Sequence[GraphQLError]) -> Invalid:
         return Invalid({"errors": [of_request(error) for error in errors[: self.limits.errors]]})
