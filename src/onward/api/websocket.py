@@ -120,7 +120,10 @@ class Socket:
                 self._waiting = None
             if received["type"] == "websocket.disconnect":
                 raise Disconnected
-            self._check_session()  # also where messages come so fast that nothing is waited for
+            # Also where messages come so fast that nothing is waited for:
+            self._check_session()
+            if self._session is None and self._loop.time() >= self._last_request + self._limits.init_timeout_s:
+                self._check_deadline()
             await self._handle(decode(received.get("text"), self._limits))
             await self._gate.scheduler.turn()  # a flood waits for others after each of its messages
         raise Closing(1012, "The server restarts")

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,8 +15,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
+from onward.api import composition
 from onward.graphql.execution import limits
-from tests.integration.graphql.conftest import serving, settings_in
+from tests.integration.graphql.conftest import running, serving, settings_in
 
 PROTOCOL = "graphql-transport-ws"
 INIT = {"type": "connection_init"}
@@ -308,3 +311,31 @@ async def test_a_flood_of_messages_is_answered_in_order(address: str) -> None:
         await c.send(*({"type": "ping", "payload": {"n": n}} for n in range(2_000)))
         for n in range(2_000):
             assert (await c.receive())["payload"]["n"] == n
+
+
+async def test_a_flood_does_not_outlive_the_time_for_the_first_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is waited for where a message is always there."""
+    monkeypatch.setattr(composition, "limits", lambda _settings: limits.Limits(init_timeout_s=0.3))
+    connected = iter(({"type": "websocket.connect"},))
+    sent: list[Any] = []
+    hangs_at = time.monotonic() + 30
+
+    async def receive() -> Any:
+        assert time.monotonic() < hangs_at
+        return next(connected, {"type": "websocket.receive", "text": '{"type":"ping"}'})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "websocket",
+        "path": "/graphql",
+        "headers": [(b"host", b"127.0.0.1")],
+        "subprotocols": [PROTOCOL],
+        "query_string": b"",
+    }
+    async with running(settings_in(tmp_path)) as api:
+        await api.app(scope, receive, send)
+    assert (sent[-1]["type"], sent[-1]["code"]) == ("websocket.close", 4408)

@@ -1,16 +1,18 @@
 """The estimate of what an operation asks for."""
 
+from typing import Any
+
 import pytest
 from graphql import FragmentDefinitionNode, OperationDefinitionNode, parse
 
 from onward.graphql.execution.costs import READ, cost
 
 
-def estimate(text: str) -> int:
+def estimate(text: str, **variables: Any) -> int:
     document = parse(text)
     fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
     (operation,) = (one for one in document.definitions if isinstance(one, OperationDefinitionNode))
-    return cost(operation.selection_set, fragments).of({})
+    return cost(operation.selection_set, fragments).of(variables)
 
 
 def test_a_page_counts_as_often_as_it_is_long() -> None:
@@ -29,6 +31,23 @@ def test_a_page_counts_as_often_as_it_is_long() -> None:
 def test_a_page_inside_a_page_is_seen_in_any_form(inner: str) -> None:
     fragment = "fragment page on JobConnection { nodes { id } }" if "...page" in inner else ""
     assert estimate(f"{{ jobs(first: 200) {{ nodes {{ {inner} }} }} }} {fragment}") > 200 * 50 * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "length"),
+    [
+        ("first: $n", {"n": 200}, 200),
+        ("first: $n", {"n": 200.0}, 200),
+        ("first: $n", {"n": None}, 50),
+        ("first: $n", {"n": True}, 50),
+        ("first: $n, last: 200", {"n": None}, 200),
+        ("last: 200, first: $n", {"n": None}, 200),
+        ("first: $n, last: $m", {"m": 7}, 7),
+    ],
+)
+def test_the_largest_length_counts_in_any_form(arguments: str, variables: dict[str, Any], length: int) -> None:
+    text = f"query($n: Int, $m: Int) {{ jobs({arguments}) {{ nodes {{ id }} }} }}"
+    assert estimate(text, **variables) == 1 + length * 2
 
 
 @pytest.mark.parametrize(

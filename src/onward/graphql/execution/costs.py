@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from graphql import (
     FieldNode,
@@ -27,10 +27,13 @@ READ = 200  # values for each of them: that of an empty page is not free
 
 
 class Cost(NamedTuple):
-    """The fields that occur once, and the pages by their length: a number, or the name of a variable."""
+    """The fields that occur once, and the pages by their lengths, of which the largest counts.
+
+    A length is a number, or the name of a variable.
+    """
 
     fields: int = 0
-    pages: tuple[tuple[int | str, int, Cost], ...] = ()  # with the length where that of a variable is not given
+    pages: tuple[tuple[tuple[int | str, ...], int, Cost], ...] = ()  # with the length where none is given
     names: frozenset[str] = frozenset()  # of all fields
     own: frozenset[str] = frozenset()  # of those of the set itself, fragments included
     counted: int = 0  # fields that are `COUNTED`, outside of the pages
@@ -38,9 +41,10 @@ class Cost(NamedTuple):
     def of(self, variables: Mapping[str, Any], *, nested: bool = False) -> int:
         """Return the number of values for these variables; inside a page each further read counts as some."""
         values = self.fields + ((len(self.pages) + self.counted) * READ if nested else 0)
-        for length, default, inner in self.pages:
-            given = variables.get(length, default) if isinstance(length, str) else length
-            items = min(max(given if type(given) is int else default, 0), MAX_PAGE)
+        for lengths, default, inner in self.pages:
+            given = [variables.get(length) if isinstance(length, str) else length for length in lengths]
+            longest = max((int(one) for one in given if _is_length(one)), default=default)
+            items = min(max(longest, 0), MAX_PAGE)
             values += items * inner.of(variables, nested=True)
         return values
 
@@ -66,10 +70,9 @@ def cost(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitio
             if selection.selection_set is None:
                 continue
             inner = cost(selection.selection_set, fragments)
-            length = _length(selection, inner)
             names |= inner.names
-            if length is not None:
-                pages.append((length, LISTS.get(selection.name.value, PAGE), inner))
+            if (lengths := _lengths(selection, inner)) is not None:
+                pages.append((lengths, LISTS.get(selection.name.value, PAGE), inner))
                 continue
         else:
             inner = cost(
@@ -86,15 +89,21 @@ def cost(selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitio
     return Cost(fields, tuple(pages), frozenset(names), frozenset(own), counted)
 
 
-def _length(field: FieldNode, inner: Cost) -> int | str | None:
-    """Return the length of the page that a field asks for; None for a field that is no page."""
+def _lengths(field: FieldNode, inner: Cost) -> tuple[int | str, ...] | None:
+    """Return the lengths that a field gives for its page; None for a field that is no page."""
+    found: list[int | str] = []
     for argument in field.arguments or ():
         if argument.name.value in LENGTHS:
             if isinstance(argument.value, VariableNode):
-                return argument.value.name.value
+                found.append(argument.value.name.value)
             if isinstance(argument.value, IntValueNode):
-                return _number(argument.value)
-    return LISTS.get(field.name.value, PAGE if ITEMS.intersection(inner.own) else None)
+                found.append(_number(argument.value))
+    return tuple(found) if found or field.name.value in LISTS or ITEMS.intersection(inner.own) else None
+
+
+def _is_length(given: Any) -> TypeGuard[float]:
+    """True for what is coerced to an Int: a whole number, also in the form 200.0."""
+    return type(given) is int or (type(given) is float and given.is_integer())
 
 
 def _number(node: IntValueNode) -> int:
