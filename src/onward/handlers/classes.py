@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 from pydantic import BaseModel
 
 
-def other_class(value: Any, found: Any, declared: Collection[type]) -> tuple[type, type] | None:
+def _other_class(value: Any, found: Any, declared: Collection[type]) -> tuple[type, type] | None:
     """Return the declared class of a part of a value, and the other one that it is read as, if there is one."""
     kinds = type(value), type(found)
     if kinds[0] in declared and kinds[1] in declared and not issubclass(*kinds):
@@ -23,7 +23,7 @@ def other_class(value: Any, found: Any, declared: Collection[type]) -> tuple[typ
     elif _has_fields(kinds[1]):
         names = kinds[1].model_fields if issubclass(kinds[1], BaseModel) else [one.name for one in fields(kinds[1])]
         parts = ((getattr(value, name, None), getattr(found, name)) for name in names)
-    return next(filter(None, (other_class(*pair, declared) for pair in parts)), None)
+    return next(filter(None, (_other_class(*pair, declared) for pair in parts)), None)
 
 
 def classes(types: Iterable[Any]) -> set[type]:
@@ -41,7 +41,7 @@ def classes(types: Iterable[Any]) -> set[type]:
 
 def confused(value: Any, found: Any, declared: Collection[type]) -> str | None:
     """Return the words for a part of a value that is read as another class; None if there is none."""
-    if (pair := other_class(value, found, declared)) is None:
+    if (pair := _other_class(value, found, declared)) is None:
         return None
     given, read = (one.__name__ for one in pair)
     words = f"a {given}, which would be read as a {read}: give each a field that tells them apart"

@@ -27,7 +27,7 @@ from onward.config.settings import Server, SettingsError
 from onward.graphql.base import NotAuthenticated
 from tests.integration.graphql.conftest import Api, running, serving, settings_in
 from tests.integration.graphql.test_sse import ACCEPT, Events
-from tests.integration.graphql.test_websocket import FOREVER, INIT, PROTOCOL, client
+from tests.integration.graphql.test_websocket import FOREVER, INIT, client, flooded
 from tests.integration.graphql.users import SESSIONS, after, never
 
 WHO = {"query": "{ viewer { id roles } }"}
@@ -335,28 +335,8 @@ async def test_a_session_ends_at_its_known_end(address: str) -> None:
 async def test_a_flood_of_messages_does_not_outlive_the_session(api: Api) -> None:
     """The server's queue is never empty here, so nothing is ever waited for."""
     hers = SESSIONS.open(Viewer("ada", until=time.time() + 0.2))
-    messages = iter(
-        ({"type": "websocket.connect"}, {"type": "websocket.receive", "text": '{"type":"connection_init"}'})
-    )
-    sent: list[Any] = []
-    hangs_at = time.monotonic() + 30
-
-    async def receive() -> Any:
-        assert time.monotonic() < hangs_at
-        return next(messages, {"type": "websocket.receive", "text": '{"type":"pong"}'})
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    headers = [(b"host", b"127.0.0.1"), (b"cookie", hers["cookie"].encode())]
-    scope = {
-        "type": "websocket",
-        "path": "/graphql",
-        "headers": headers,
-        "subprotocols": [PROTOCOL],
-        "query_string": b"",
-    }
-    await api.app(scope, receive, send)
+    cookie = [(b"cookie", hers["cookie"].encode())]
+    sent = await flooded(api.app, '{"type":"connection_init"}', then='{"type":"pong"}', headers=cookie)
     assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
     assert sent[-1]["code"] == 4403
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -313,18 +313,16 @@ async def test_a_flood_of_messages_is_answered_in_order(address: str) -> None:
             assert (await c.receive())["payload"]["n"] == n
 
 
-async def test_a_flood_does_not_outlive_the_time_for_the_first_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is waited for where a message is always there."""
-    monkeypatch.setattr(composition, "limits", lambda _settings: limits.Limits(init_timeout_s=0.3))
-    connected = iter(({"type": "websocket.connect"},))
+async def flooded(app: Any, *first: str, then: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> list[Any]:
+    """Send messages, the last one again and again; return what a socket answers whose server never has to wait."""
+    texts = ({"type": "websocket.receive", "text": text} for text in first)
+    messages = iter(({"type": "websocket.connect"}, *texts))
     sent: list[Any] = []
     hangs_at = time.monotonic() + 30
 
     async def receive() -> Any:
         assert time.monotonic() < hangs_at
-        return next(connected, {"type": "websocket.receive", "text": '{"type":"ping"}'})
+        return next(messages, {"type": "websocket.receive", "text": then})
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -332,10 +330,18 @@ async def test_a_flood_does_not_outlive_the_time_for_the_first_message(
     scope = {
         "type": "websocket",
         "path": "/graphql",
-        "headers": [(b"host", b"127.0.0.1")],
+        "headers": [(b"host", b"127.0.0.1"), *headers],
         "subprotocols": [PROTOCOL],
         "query_string": b"",
     }
+    await app(scope, receive, send)
+    return sent
+
+
+async def test_a_flood_does_not_outlive_the_time_for_the_first_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composition, "limits", lambda _settings: limits.Limits(init_timeout_s=0.3))
     async with running(settings_in(tmp_path)) as api:
-        await api.app(scope, receive, send)
+        sent = await flooded(api.app, then='{"type":"ping"}')
     assert (sent[-1]["type"], sent[-1]["code"]) == ("websocket.close", 4408)
