@@ -230,7 +230,9 @@ def test_the_settings_start_in_production(monkeypatch: pytest.MonkeyPatch) -> No
     """The secret holds what docs/deploying.md says."""
     page = (ROOT / "docs/deploying.md").read_text("utf-8")
     secret = dict(re.findall(r"--from-literal=(ONWARD_\w+)=(\S+)", page))
-    assert secret.keys() == {"ONWARD_DATABASE__URL", "ONWARD_BACKENDS__DRAMATIQ__URL", "ONWARD_AUTH__JWT__SECRET"}
+    mail = {f"ONWARD_EMAIL__SMTP__{name}" for name in ("HOST", "PORT", "TLS")}
+    addresses = {"ONWARD_DATABASE__URL", "ONWARD_BACKENDS__DRAMATIQ__URL"}
+    assert secret.keys() == {*addresses, *mail, "ONWARD_AUTH__JWT__SECRET"}
     monkeypatch.setenv("ONWARD_AUTH__JWT__SECRET", "s" * 32)
     for name in secret.keys() - {"ONWARD_AUTH__JWT__SECRET"}:
         monkeypatch.setenv(name, secret[name].strip('"'))
@@ -239,6 +241,7 @@ def test_the_settings_start_in_production(monkeypatch: pytest.MonkeyPatch) -> No
             monkeypatch.setenv(one["name"], one["value"])
     settings = load(DEPLOY)
     assert (settings.environment, settings.backend, settings.auth.mode) == ("production", "dramatiq", "jwt")
+    assert (settings.email.smtp.host, settings.email.smtp.tls) == ("smtp.example.com", "starttls")
 
 
 def test_ports_are_those_of_the_settings() -> None:
