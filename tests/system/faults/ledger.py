@@ -223,14 +223,19 @@ class Ledger:
         ]
 
     def history(self) -> Counter[tuple[str, str]]:
-        """Return the sums of the history, with what is not added up yet, by handler and name."""
+        """Return the sums of the history, with what is not added up yet, by handler and name.
+
+        Both are read in one statement: between two, maintenance might add up what the second one was to find.
+        """
         found: Counter[tuple[str, str]] = Counter()
-        days = f"SELECT handler, {', '.join(COUNTS)} FROM _ledger.history WHERE step = 1440"
-        for handler, *counts in self.rows(days):
-            found.update({(handler, name): n for name, n in zip(COUNTS, counts, strict=True)})
         added = Added()
-        for at, data in self.rows("SELECT at, data FROM _ledger.figures"):
-            added.add(at, data)
+        days = f"SELECT NULL, NULL, handler, {', '.join(COUNTS)} FROM _ledger.history WHERE step = 1440"
+        fresh = f"SELECT at, data, NULL{', 0' * len(COUNTS)} FROM _ledger.figures"
+        for at, data, handler, *counts in self.rows(f"{fresh} UNION ALL {days}"):
+            if handler is None:
+                added.add(at, data)
+            else:
+                found.update({(handler, name): n for name, n in zip(COUNTS, counts, strict=True)})
         for (_, handler), sums in added.sums.items():
             found.update({(handler, name): n for name, n in zip(COUNTS, sums.counts, strict=True)})
         return found
