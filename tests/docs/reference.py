@@ -36,7 +36,8 @@ application's own folder. Where the [package is installed](installing.md) the sa
 `./onward test` belongs to the launcher: without arguments it runs linters, type checks and the quick tests; with
 `--slow` or `--long` also those that take longer; with other arguments it runs pytest alone, with these arguments.
 
-`./onward --install-completion` teaches your shell to complete commands and options.
+`./onward --install-completion` teaches your shell to complete commands and options. `./onward --version` prints the
+release.
 
 Exit codes: 0 for success; 1 if something was refused or failed; 2 if the command cannot start; 3 if there is no such
 job or handler.
@@ -93,7 +94,17 @@ def _custom(name: str) -> Iterator[str]:
 def _row(key: str, field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True, validated_data={})
     shown = "" if field.is_required() else "none" if default is None else f"`{_toml(default)}`"
-    return f"| `{key}` | {_kind(field.annotation)} | {shown} | {field.description} |"
+    bounds = {name: getattr(one, name) for one in field.metadata for name in ("ge", "gt", "le") if hasattr(one, name)}
+    above = f"more than {bounds['gt']:,}" if "gt" in bounds else ""
+    words = ", ".join(filter(None, (above, _bounds(bounds.get("ge"), bounds.get("le")))))
+    return f"| `{key}` | {_kind(field.annotation)} | {shown} | {field.description}{f' ({words})' if words else ''} |"
+
+
+def _bounds(least: float | None, most: float | None) -> str:
+    """Return the range of a number in words; empty where it has none."""
+    if most is None:
+        return "" if least is None else f"{least:,} or more"
+    return f"{most:,} at most" if least is None else f"{least:,} to {most:,}"
 
 
 def _kind(annotation: Any) -> str:
@@ -148,9 +159,22 @@ def _command(name: str, command: Any) -> Iterator[str]:
         p.name.upper() if p.required else f"[{p.name.upper()}]" for p in shown if p.param_type_name == "argument"
     )
     yield f"## `{' '.join(filter(None, [name, arguments]))}`\n\n{' '.join(command.help.split())}\n"
-    options = [f"- `{p.opts[0]}`: {p.help}" for p in shown if p.param_type_name == "option"]
+    options = [_option(p) for p in shown if p.param_type_name == "option"]
     if options:
         yield "\n".join([*options, ""])
+
+
+def _option(option: Any) -> str:
+    """Return the line of an option: its name, its help, the values that it accepts, and its default."""
+    facts = ["required"] if option.required else []
+    if choices := option.type_descriptor.choices:
+        facts.append(", ".join(f"`{choice.value}`" for choice in choices))
+    elif words := _bounds(option.min, option.max):
+        facts.append(words)
+    if option.default is not None and not option.is_flag:
+        facts.append(f"default `{getattr(option.default, 'value', option.default)}`")
+    known = f" ({'; '.join(facts)})" if facts else ""
+    return f"- `{option.opts[0]}`: {option.help}{known}"
 
 
 def schema_page() -> str:

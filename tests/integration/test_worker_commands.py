@@ -88,8 +88,16 @@ def test_matching_jobs_are_cancelled(settings: Settings, capsys: pytest.CaptureF
             writer.run_sync(accept)
     wanted = JobFilter(status=(JobStatus.QUEUED,))
     assert terminal.cancel_matching(settings, wanted, 2, reason="too many") == 0
-    assert capsys.readouterr().out == "2 jobs are cancelled, or asked to stop\n"
-    assert terminal.cancel_matching(settings, JobFilter(), 10, reason=None) == 0
+    assert capsys.readouterr().out == (
+        "2 jobs are cancelled, or asked to stop; more than 2 match: run the command again, or give a higher --limit\n"
+    )
+    assert terminal.retry_matching(settings, JobFilter(), 1) == 0
+    assert capsys.readouterr().out == (
+        "1 job waits for a new run; more than 1 match: run the command again, or give a higher --limit\n"
+    )
+    assert terminal.cancel_matching(settings, JobFilter(), 1, reason="too many") == 0
+    assert "; more than 1 match" in capsys.readouterr().out
+    assert terminal.cancel_matching(settings, JobFilter(), 1, reason=None) == 0
     assert capsys.readouterr().out == "1 job is cancelled, or asked to stop\n"
     with terminal.ledger_of(settings) as database:
         found = database.read_sync(lambda tx: page(tx, visible=EVERYTHING, filter=JobFilter(), first=9)).jobs

@@ -35,13 +35,19 @@ ROOT = Path(__file__).resolve().parents[3]  # of a clone
 Command = Callable[..., None]
 
 Backend = Annotated[str | None, typer.Option(help="The backend for jobs, instead of the one in the settings.")]
-Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
-Port = Annotated[int | None, typer.Option(help="The port to listen on; 0 picks a free one.")]
-Workers = Annotated[int | None, typer.Option(help="How many API processes share the port.")]
+Host = Annotated[str | None, typer.Option(help="The address to listen on, instead of server.host in the settings.")]
+Port = Annotated[
+    int | None, typer.Option(help="The port to listen on, instead of server.port in the settings; 0 picks a free one.")
+]
+Workers = Annotated[
+    int | None, typer.Option(help="How many API processes share the port, instead of server.workers in the settings.")
+]
 Processes = Annotated[int | None, typer.Option(min=1, help="How many worker processes; by default one for each core.")]
 Queues = Annotated[
     list[str] | None,
-    typer.Option(help="Run the jobs of these queues only, with commas between; default is that of jobs without one."),
+    typer.Option(
+        help="Run the jobs of these queues only, with commas between; `default` is the queue of jobs without one."
+    ),
 ]
 Threads = Annotated[int, typer.Option(min=1, help="How many Dramatiq jobs each worker process runs at once.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on each line.")]
@@ -243,9 +249,9 @@ def schema() -> None:
 def stats(
     *,
     from_: Annotated[
-        str, typer.Option("--from", help="The begin: a time with its zone, or an age such as 90m, 24h or 7d.")
+        str, typer.Option("--from", help="Since then: a time with its zone, or an age such as 90m, 24h or 7d.")
     ] = "24h",
-    to: Annotated[str, typer.Option(help="The end, likewise; the default is now.")] = "0m",
+    to: Annotated[str, typer.Option(help="Until then, likewise; 0m is now.")] = "0m",
     handler: Handlers = None,
     step: Annotated[StatsStep, typer.Option(case_sensitive=False, help="One line for each.")] = StatsStep.TOTAL,
     failures: Annotated[bool, typer.Option("--failures", help="The errors of failed jobs instead.")] = False,
@@ -266,7 +272,7 @@ def stats(
 def top(
     *,
     from_: Annotated[
-        str, typer.Option("--from", help="The begin of the history: a time with its zone, or an age.")
+        str, typer.Option("--from", help="The history since then: a time with its zone, or an age.")
     ] = "1h",
     interval: Annotated[float, typer.Option(min=0.2, max=3600, help="Seconds from one look to the next.")] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, once.")] = False,
@@ -365,7 +371,7 @@ def jobs_retry(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run jobs again: the named ones, or all that match the options."""
+    """Run jobs again: the named ones, or the oldest that match the options, up to the limit."""
     with _commands("terminal") as (terminal, settings):
         created, ended, run = (from_, to), (ended_from, ended_to), (run_from, run_to)
         wanted = _filter(status, handler, owner, code, message, batch, param, created=created, ended=ended, run=run)
@@ -401,7 +407,10 @@ def jobs_cancel(
     reason: Annotated[str | None, typer.Option(help="Kept with the job.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel jobs: the named ones, or all that match the options. A running one ends at its next check."""
+    """Cancel jobs: the named ones, or the oldest that match the options, up to the limit.
+
+    A running one ends at its next check.
+    """
     with _commands("terminal") as (terminal, settings):
         created, ended, run = (from_, to), (ended_from, ended_to), (run_from, run_to)
         wanted = _filter(status, handler, owner, code, message, batch, param, created=created, ended=ended, run=run)

@@ -241,8 +241,8 @@ def retry_matching(settings: Settings, wanted: JobFilter, limit: int) -> int:
     route = _routes(settings)
     with writer_of(settings) as writer:
         retries = BulkRetry(writer=writer, wanted=wanted, visible=EVERYTHING, route=route, left=limit, pause=1.0)
-        done, found = _all(retries, commands.retryable, "retrying")
-    print("1 job waits for a new run" if done == 1 else f"{done} jobs wait for a new run")
+        done, found, more = _all(retries, commands.retryable, "retrying")
+    print(f"{'1 job waits' if done == 1 else f'{done} jobs wait'} for a new run{more}")
     return DONE if found else _known(settings, wanted.handler)
 
 
@@ -250,17 +250,20 @@ def cancel_matching(settings: Settings, wanted: JobFilter, limit: int, *, reason
     """Cancel up to `limit` matching jobs, a small batch in each commit."""
     with writer_of(settings) as writer:
         cancels = BulkCancel(writer=writer, wanted=wanted, visible=EVERYTHING, left=limit, pause=1.0, reason=reason)
-        done, found = _all(cancels, commands.cancellable, "cancelling")
-    print("1 job is cancelled, or asked to stop" if done == 1 else f"{done} jobs are cancelled, or asked to stop")
+        done, found, more = _all(cancels, commands.cancellable, "cancelling")
+    print(f"{'1 job is' if done == 1 else f'{done} jobs are'} cancelled, or asked to stop{more}")
     return DONE if found else _known(settings, wanted.handler)
 
 
-def _all(bulk: Bulk, matching: Callable[..., pages.Found], word: str) -> tuple[int, bool]:
-    """Change all jobs of a bulk command; return how many were changed, and whether any matched."""
+def _all(bulk: Bulk, matching: Callable[..., pages.Found], word: str) -> tuple[int, bool, str]:
+    """Change the jobs of a bulk command; return how many were changed, whether any matched, and a hint at further ones.
+
+    The hint is empty unless the limit leaves some out.
+    """
     limit, read = bulk.left, bulk.writer.database.read_sync
     total, beyond = 0, ""
-    while total < limit:
-        found = read(partial(matching, filter=bulk.wanted, limit=limit - total, visible=EVERYTHING, beyond=beyond))
+    while total <= limit:  # one more shows that the limit leaves some out
+        found = read(partial(matching, filter=bulk.wanted, limit=limit + 1 - total, visible=EVERYTHING, beyond=beyond))
         total += len(found.ids)
         if found.beyond is None:
             break
@@ -268,13 +271,14 @@ def _all(bulk: Bulk, matching: Callable[..., pages.Found], word: str) -> tuple[i
 
     async def change() -> int:
         done = 0
-        with bar(word, total) as show:
+        with bar(word, min(total, limit)) as show:
             while bulk.left > 0:
                 done += len(await bulk.next())
                 show(limit - bulk.left)
         return done
 
-    return asyncio.run(change()), total > 0
+    more = f"; more than {limit} match: run the command again, or give a higher --limit" if total > limit else ""
+    return asyncio.run(change()), total > 0, more
 
 
 def pause(settings: Settings, names: Sequence[str]) -> int:
