@@ -258,9 +258,12 @@ async def test_a_batch_and_its_jobs_show_why_they_were_cancelled(
     ask(served, ALL, input={"codes": ["", ""], "openWhen": str(tmp_path)})
     wait_for(served, status=["QUEUED"], handler=["work.call"], number=2)
     made = ask(served, "{ batches(first: 1) { id } }")["batches"][0]["id"]  # type: ignore[index]
-    stop = 'mutation($id: ID!) { cancelBatch(input: {id: $id, reason: "sold out"}) { errors { message } } }'
-    ask(served, stop, id=made)
-    wait_for(served, status=["QUEUED"], handler=["work.call"], number=0)
+    page = await opened(watched, served, f"#/batches/{made}")
+    await page.get_by_role("button", name="Cancel…").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("Reason (optional)").fill("sold out")
+    await dialog.get_by_role("button", name="Cancel the batch").click()
+    await expect(page.get_by_role("heading", name="Cancelled: all 2 over")).to_be_visible()
     ask(served, turn % "resume")
     page = await newest_batch(watched, served, console_packages, "sold out", "Cancelled: all 2 over")
     await expect(page.locator(".facts")).to_contain_text("Reason for cancellingsold out")

@@ -90,6 +90,9 @@ test('what a job took is its attempts without the time between them', () => {
   assert.equal(took({ attempts: [first, byHand] }), `${length(5_000)} in 2 attempts`);
   assert.equal(attempts({ attempts: [first], chargedAttempts: 1, maxAttempts: 5 }), '1 of at most 5');
   assert.equal(attempts({ attempts: [first, byHand], chargedAttempts: 1, maxAttempts: 5 }), '1 of at most 5 since it was retried by hand, 2 in all');
+  const running = attempt(1, '2026-01-01T12:00:00Z', null);
+  assert.equal(attempts({ attempts: [running], chargedAttempts: 0, maxAttempts: 5 }), '1 of at most 5');
+  assert.equal(attempts({ attempts: [first, { ...running, number: 2 }], chargedAttempts: 0, maxAttempts: 5 }), '1 of at most 5 since it was retried by hand, 2 in all');
 });
 
 test('output follows its chunks, and says what is missing and what runs again', () => {

@@ -3,6 +3,10 @@ import { render, type ComponentChildren } from 'preact';
 
 interface Question { title: string; text?: ComponentChildren; fields?: ComponentChildren; yes: string }
 
+// The field for the reason of a cancelling, as the server takes it; `reasonOf` reads the answer.
+export const ReasonField = () => <div class="field"><label for="reason">Reason (optional)</label><input id="reason" name="reason" maxLength={500} autocomplete="off" /></div>;
+export const reasonOf = (answer: FormData): string | null => String(answer.get('reason')).trim() || null;
+
 // Gives the form data of `fields`, or null when it was left.
 export function question({ title, text, fields, yes }: Question): Promise<FormData | null> {
   const dialog = document.createElement('dialog');

@@ -1,8 +1,9 @@
 // Jobs that belong together: the newest batches, and one of them live, with its children and what follows.
+import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { Answer } from '../components/Answer';
 import { ConfirmBulk } from '../components/ConfirmBulk';
-import { question } from '../components/Dialog';
+import { question, reasonOf, ReasonField } from '../components/Dialog';
 import { EmptyState } from '../components/EmptyState';
 import { ForAdmins } from '../components/ForAdmins';
 import { Progress } from '../components/Progress';
@@ -111,9 +112,9 @@ function Shown({ batch, status, refresh }: { batch: Batch; status: readonly Stat
       : 'No child of it is failed or cancelled any more: it goes on to what follows.',
   }, async () => (await ask(retryBatch, { input: { id } })).retryBatch, refresh);
   const cancel = () => act({
-    title: 'Cancel the batch?', yes: 'Cancel it', said: 'The batch is cancelled',
-    text: 'Children that wait are cancelled, running ones are stopped, and nothing follows.',
-  }, async () => (await ask(cancelBatch, { input: { id } })).cancelBatch, refresh);
+    title: 'Cancel the batch?', yes: 'Cancel the batch', said: 'The batch is cancelled',
+    text: 'Children that wait are cancelled, running ones are stopped, and nothing follows.', fields: <ReasonField />,
+  }, async (answer) => (await ask(cancelBatch, { input: { id, reason: reasonOf(answer) } })).cancelBatch, refresh);
   return (
     <>
       <div class="bar">
@@ -189,11 +190,13 @@ function Why({ job: { status, error, reason } }: { job: Child }) {
 
 // Asks first; then sends the command, and says what the server says.
 async function act(
-  words: { title: string; text: string; yes: string; said: string }, send: () => Promise<{ errors: readonly UserError[] } | null>, done: () => void,
+  words: { title: string; text: string; fields?: ComponentChildren; yes: string; said: string },
+  send: (answer: FormData) => Promise<{ errors: readonly UserError[] } | null>, done: () => void,
 ): Promise<void> {
-  if (!await question(words)) return;
+  const answer = await question(words);
+  if (!answer) return;
   try {
-    const errors = (await send())?.errors ?? [];
+    const errors = (await send(answer))?.errors ?? [];
     notice(CAUSE, errors.map(({ message }) => message).join(' '));
     if (!errors.length) announce(words.said);
   } catch (error) {

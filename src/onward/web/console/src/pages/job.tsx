@@ -1,6 +1,6 @@
 // One job, whole: what it does now, when it did what, its steps, attempts and result, and what can be done about it.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { question } from '../components/Dialog';
+import { question, reasonOf, ReasonField } from '../components/Dialog';
 import { Progress } from '../components/Progress';
 import { SchemaForm } from '../components/SchemaForm';
 import { StatusMark } from '../components/StatusMark';
@@ -70,9 +70,9 @@ function Now({ job, again }: { job: Whole; again: () => void }) {
   const cancel = async () => {
     const answer = await question({
       title: 'Cancel this job?', yes: 'Cancel the job', text: 'What has been done stays done. A job that runs ends at its next step.',
-      fields: <div class="field"><label for="reason">Reason (optional)</label><input id="reason" name="reason" maxLength={200} autocomplete="off" /></div>,
+      fields: <ReasonField />,
     });
-    if (answer) await act(async () => (await ask(cancelJob, { input: { id: job.id, reason: String(answer.get('reason')).trim() || null } })).cancelJob?.errors ?? []);
+    if (answer) await act(async () => (await ask(cancelJob, { input: { id: job.id, reason: reasonOf(answer) } })).cancelJob?.errors ?? []);
   };
   const line = job.done ? '' : progressLine(job);
   return (

@@ -8,8 +8,9 @@ export function took({ attempts: all }: Pick<Whole, 'attempts'>): string {
   return all.length > 1 ? `${length(ms)} in ${all.length} attempts` : length(ms);
 }
 
-// A retry by hand begins a new allowance.
+// A retry by hand begins a new allowance. The server charges an attempt at its end; one that runs is shown as charged.
 export function attempts({ chargedAttempts, maxAttempts, attempts: all }: Pick<Whole, 'attempts' | 'chargedAttempts' | 'maxAttempts'>): string {
   const charged = all.filter((one) => one.charged).length;
-  return `${chargedAttempts} of at most ${maxAttempts}${charged > chargedAttempts ? ` since it was retried by hand, ${charged} in all` : ''}`;
+  const since = chargedAttempts + all.filter((one) => !one.finishedAt).length;
+  return `${since} of at most ${maxAttempts}${charged > since ? ` since it was retried by hand, ${charged} in all` : ''}`;
 }
