@@ -78,6 +78,13 @@ def test_dashboard_and_alerts_use_exported_metrics() -> None:
     assert asked - samples() == set()
 
 
+def test_every_metric_has_a_panel() -> None:
+    asked = set(METRIC.findall(" ".join(queries())))
+    families = [one for one in text_string_to_metric_families(exposition()) if one.name.startswith("onward_")]
+    assert len(families) > 20
+    assert [one.name for one in families if asked.isdisjoint({sample.name for sample in one.samples})] == []
+
+
 def test_every_alert_is_tested_and_explained() -> None:
     names = set(re.findall(r"alert: (\w+)", (FOLDER / "alerts.yml").read_text("utf-8")))
     assert names == set(re.findall(r'alertname="(\w+)"', (FOLDER / "alerts_test.yml").read_text("utf-8")))
