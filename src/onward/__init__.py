@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onward.application import Onward as Onward
     from onward.backends.base import Backend as Backend
+    from onward.config.errors import SettingsError as SettingsError
     from onward.graphql.viewer import Viewer as Viewer
     from onward.handlers.base import JSON as JSON
     from onward.handlers.base import BatchRequest as BatchRequest
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "Onward": "onward.application",
     "Backend": "onward.backends.base",
+    "SettingsError": "onward.config.errors",
     "Viewer": "onward.graphql.viewer",
     "JSON": "onward.handlers.base",
     "BatchRequest": "onward.handlers.base",

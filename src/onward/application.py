@@ -91,6 +91,10 @@ class Onward:
         return cls(enter(folder, "overrides", **given), viewer=viewer, type_prefix=type_prefix)
 
     async def __aenter__(self) -> Self:
+        """Open the ledger, so that code may enqueue: `async with onward:`. No job runs here; `lifespan` runs jobs, too.
+
+        Raises SettingsError and StorageError.
+        """
         self._take()
         context = open_enqueuer(self._settings)
         try:

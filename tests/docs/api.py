@@ -33,6 +33,8 @@ class Public:
 PUBLIC = {
     "onward": Public("Handlers, and the types that they meet.", tuple(onward.__all__)),
     "onward.synchronous": Public("`onward.sync`, for code without an event loop.", ("Sync",)),
+    "onward.handlers.context": Public("`job.tools`.", ("Tools", "Mailer", "Log")),
+    "onward.handlers.results": Public("The error of a `ChildResult`.", ("ChildError",)),
     "onward.graphql.enqueue": Public(
         "Accept a job from a resolver.", ("accept", "Accepted", "Companion", "ReplaceParams", "MutationError")
     ),
@@ -47,7 +49,12 @@ PUBLIC = {
     "onward.graphql.types.node": Public("The GraphQL interface `Node`.", ("Node",)),
     "onward.graphql.inputs": Public("Faster input types.", ("scalar_input",)),
     "onward.graphql.queries": Public("Read in a resolver.", ("read", "job", "node")),
-    "onward.jobs.model": Public("Jobs as values: `accept` and `TestApp` return them.", ("Job",)),
+    "onward.jobs.model": Public(
+        "Jobs as values: `accept` and `TestApp` return them, and errors hold them. Times are microseconds since 1970.",
+        ("Job", "Progress", "Step", "Attempt", "JobError", "JobWait"),
+    ),
+    "onward.jobs.states": Public("The states of jobs and steps.", ("JobStatus", "StepStatus")),
+    "onward.jobs.batches": Public("A batch as a value: a `BatchConflict` holds one.", ("Batch", "BatchState")),
     "onward.storage.sql": Public("Statements on tables of your own.", ("insert_new",)),
     "onward.storage.base": Public(
         "Errors of the ledger's database.", ("StorageError", "TransactionEnded", "Unavailable")
@@ -58,6 +65,7 @@ PUBLIC = {
         "The interface of a backend.",
         ("Backend", "BackendError", "Role", "Delivery", "Health", "Run", "Defer"),
     ),
+    "onward.findings": Public("What a backend's `check` returns.", ("Finding", "State")),
     "onward.testing.app": Public("The application under test.", ("TestApp",)),
     "onward.testing.fixtures": Public(
         "Fixtures for pytest.",
@@ -74,17 +82,20 @@ MEMBERS = {  # of classes that are public in part
     "Handler": {"name", "retry", "timeout", "secret", "job"},
     "Tx": {"dialect", "now", "insert", "all", "one", "execute", "new_id"},
     "Viewer": {"subject", "roles", "until", "__init__"},
+    "insert_new": set(),
 }
 HANDED_OUT = {
     "Context",
     "Harness",
     "Ledger",
+    "Results",
     "Sync",
     "TestApp",
     "Tx",
     "UserError",
     "Handler",
 }  # nobody else constructs them
+ENTERED = {"__aenter__", "__enter__", "__aiter__", "__iter__"}  # shown wherever a public class has them
 WIDTH = 100
 Defined = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -156,16 +167,18 @@ def _is_public(member: ast.stmt, owner: str) -> bool:
     if owner in MEMBERS and _name_of(member) not in MEMBERS[owner]:
         return False
     if isinstance(member, Defined):
-        return not member.name.startswith("_") or (
-            member.name in {"__init__", "__call__"} and owner not in HANDED_OUT and _takes_more(member)
+        return (
+            not member.name.startswith("_")
+            or member.name in ENTERED
+            or (member.name in {"__init__", "__call__"} and owner not in HANDED_OUT and _takes_more(member))
         )
-    return isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name) and member.target.id[0] != "_"
+    return _name_of(member)[:1] not in {"", "_"}
 
 
 def _name_of(member: ast.stmt) -> str:
-    if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
-        return member.target.id
-    return getattr(member, "name", "")
+    """Return the name that a statement of a class defines: of a method, a field, or a member of an enumeration."""
+    target = member.targets[0] if isinstance(member, ast.Assign) else getattr(member, "target", None)
+    return target.id if isinstance(target, ast.Name) else getattr(member, "name", "")
 
 
 def _takes_more(member: Defined) -> bool:
@@ -174,7 +187,7 @@ def _takes_more(member: Defined) -> bool:
 
 def _stub(member: ast.stmt) -> Iterator[str]:
     """Return the code of a member without its body."""
-    if isinstance(member, ast.AnnAssign):
+    if isinstance(member, ast.AnnAssign | ast.Assign):
         yield ast.unparse(member)
     elif isinstance(member, ast.ClassDef):
         yield f"class {member.name}: ..."

@@ -59,6 +59,8 @@ class Results(Generic[T]):
     Empty for a job that follows no batch. Each loop reads anew.
     """
 
+    total: int
+
     def __init__(
         self, total: int = 0, pages: Pages | None = None, restore: Callable[[Any], Any] = lambda stored: stored
     ) -> None:

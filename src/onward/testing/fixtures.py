@@ -73,7 +73,10 @@ async def onward_recording(
 
 @pytest.fixture(scope="module")
 def backend_fixture(request: pytest.FixtureRequest) -> BackendFixture:
-    """Return the author's fixture of the old name `rig`. A test module overrides this one."""
+    """The backend that the conformance suite tests: a test module defines a fixture of this name.
+
+    This one finds a fixture of the old name, `rig`.
+    """
     try:
         found: BackendFixture = request.getfixturevalue("rig")
     except pytest.FixtureLookupError:
