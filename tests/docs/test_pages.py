@@ -95,6 +95,12 @@ def test_every_relative_link_leads_somewhere() -> None:
     assert broken == []
 
 
+def test_the_index_leads_to_every_page() -> None:
+    """Decisions are many, and found from the pages that they explain."""
+    linked = {link.partition("#")[0] for link in LINK.findall((ROOT / "docs" / "index.md").read_text("utf-8"))}
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} - linked == set()
+
+
 def _leads(page: Path, link: str) -> bool:
     file, _, anchor = link.partition("#")
     target = page.parent / file if file else page
