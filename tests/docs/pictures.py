@@ -56,8 +56,8 @@ PICTURES = (
     Picture("jobs", WIDE, 900, "light"),
     Picture("jobs", WIDE, 900, "dark"),
     Picture("jobs", NARROW, 860, "light"),
-    Picture("job", WIDE, 780, "light"),
-    Picture("job", WIDE, 780, "dark"),
+    Picture("job", WIDE, 1020, "light"),
+    Picture("job", WIDE, 1020, "dark"),
     Picture("job", NARROW, 860, "light"),
 )
 

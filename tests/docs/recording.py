@@ -112,7 +112,7 @@ async def _send_and_follow(page: Page) -> None:
     await page.wait_for_timeout(1_000)
     await job.click()
     await expect(page.get_by_role("heading", name="reports.draw")).to_be_visible()
-    await expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=30_000)
+    await expect(page.locator("#job .head")).to_contain_text("Succeeded", timeout=30_000)
     await page.wait_for_timeout(600)
 
 
