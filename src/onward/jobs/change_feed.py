@@ -10,7 +10,7 @@ The file is long because its bounds hold only together: what is read, kept, miss
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from onward.jobs import chunks, row
 from onward.jobs.base import JobsError
 from onward.jobs.ledger import get_many
-from onward.jobs.model import Job
+from onward.jobs.model import EVERYTHING, Job, Visible
 from onward.jobs.position import Position, Snapshot
 from onward.jobs.timings import Timings
 from onward.storage.base import StorageError
@@ -38,6 +38,7 @@ PAGE = 500
 ERROR_PAUSE_S = 0.5
 MAX_PENDING = 10_000
 W = TypeVar("W")
+Wanted = Callable[[Job], bool]
 
 _change = sa.select(*row.columns(row.Change))
 _changed = _change.where(from_on(jobs.c.changed, "end"))
@@ -59,14 +60,23 @@ def renumber(tx: Tx) -> None:
         tx.execute(_renumber, own=tx.change)
 
 
+def any_job(_job: Job) -> bool:
+    """Return True: a subscriber that is told of all jobs."""
+    return True
+
+
 class SlowConsumer(JobsError):
     """The subscriber reads its changes too slowly."""
 
 
 class Subscription:
-    """An iterator of changed jobs, each with a higher version than before; versions in between may be left out."""
+    """An iterator of changed jobs, each with a higher version than before; versions in between may be left out.
 
-    def __init__(self, latest: Callable[[], Position]) -> None:
+    Jobs that are not `wanted` are not kept: they would take the room of those that are.
+    """
+
+    def __init__(self, latest: Callable[[], Position], wanted: Wanted) -> None:
+        self._wanted = wanted
         self._pending: dict[str, tuple[Job, Position]] = {}
         self._latest = latest
         self._ready = asyncio.Event()
@@ -74,6 +84,8 @@ class Subscription:
 
     def put(self, job: Job, since: Position) -> None:
         """Add a change. `since` is the position of the read before the one that found it."""
+        if not self._wanted(job):
+            return
         found = self._pending.get(job.id)
         if found is None and len(self._pending) >= MAX_PENDING:
             self._overflow = True
@@ -132,6 +144,7 @@ class ChangeFeed:
         self._jobs: dict[str, set[Subscription | OutputWatch]] = defaultdict(set)
         self._outputs: dict[str, set[OutputWatch]] = defaultdict(set)  # those among them
         self._all: set[Subscription] = set()
+        self._owners: Counter[str | None] = Counter()  # of their jobs; None for those of everybody
         self._seen: Snapshot | None = None
         self._known: dict[str, int] = {}  # by job: the version that the last read has found
         self._revision = Revision(database, timings.recheck_s)
@@ -175,7 +188,7 @@ class ChangeFeed:
     @asynccontextmanager
     async def watch_jobs(self, ids: Collection[str]) -> AsyncIterator[Subscription]:
         """Subscribe to some jobs. Read their present state afterwards, so that no change falls between the two."""
-        subscription = Subscription(self._position)
+        subscription = Subscription(self._position, any_job)
         await self._join()
         self._begin_looking()
         for job_id in ids:
@@ -201,16 +214,21 @@ class ChangeFeed:
             _discard(self._outputs, job_id, watch)
 
     @asynccontextmanager
-    async def watch_all(self) -> AsyncIterator[Subscription]:
-        """Subscribe to all jobs from now on."""
-        subscription = Subscription(self._position)
+    async def watch_all(self, visible: Visible = EVERYTHING, wanted: Wanted = any_job) -> AsyncIterator[Subscription]:
+        """Subscribe to all visible and wanted jobs from now on. `wanted` must not depend on a job's state."""
+        subscription = Subscription(self._position, lambda job: visible.sees(job) and wanted(job))
+        owner = None if visible.everything else visible.owner
         await self._join()
         self._begin_looking()
         self._all.add(subscription)
+        self._owners[owner] += 1
         try:
             yield subscription
         finally:
             self._all.discard(subscription)
+            self._owners[owner] -= 1
+            if not self._owners[owner]:
+                del self._owners[owner]
 
     def _position(self) -> Position:
         assert self._seen is not None  # noqa: S101 - a subscription has joined
@@ -325,8 +343,13 @@ class ChangeFeed:
         if over := set(seen.open).difference(now.open):  # of transactions that were going on at the last read
             ended = "{" + ",".join(map(str, over)) + "}"
             changes += map(row.Change._make, tx.all(_changed_by, open=ended))
-        fresh = [change.id for change in changes if self._known.get(change.id, 0) < change.version]
-        wanted = fresh if self._all else [job_id for job_id in fresh if job_id in self._jobs]
+        owners = self._owners  # others change it meanwhile: who has joined before a commit is among them by now
+        wanted = [
+            change.id
+            for change in changes
+            if self._known.get(change.id, 0) < change.version
+            and (None in owners or change.owner in owners or change.id in self._jobs)
+        ]
         found = [
             job for start in range(0, len(wanted), PAGE) for job in get_many(tx, wanted[start : start + PAGE]).values()
         ]

@@ -50,7 +50,8 @@ async def follow(
     """
     if filter.params:
         without -= {"params"}
-    async with feed.watch_all() if ids is None else feed.watch_jobs(ids) as watch:
+    # Whatever its state: a job that leaves the filter is sent, too.
+    async with feed.watch_all(visible, filter.allows) if ids is None else feed.watch_jobs(ids) as watch:
         sender = _ChangeFilter(filter)
         if filter.can_be_left:
             sender.set_known(await read(partial(_known, filter=filter, visible=visible, ids=ids)))

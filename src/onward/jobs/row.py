@@ -89,6 +89,7 @@ class Change(NamedTuple):
     """A change of a job, and the number of the commit that made it."""
 
     id: str
+    owner: str | None
     version: int
     changed: int
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import psycopg
@@ -133,6 +133,29 @@ async def test_a_slow_subscriber_gets_an_error(
         await until(lambda: subscription._overflow)
         with pytest.raises(SlowConsumer):
             await _drained(subscription)
+
+
+async def test_only_jobs_that_a_subscriber_may_see_are_read(
+    writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A subscription to a viewer's own jobs does not make the process read everybody's."""
+    read: list[str] = []
+
+    def noted(tx: Tx, ids: Sequence[str]) -> dict[str, Job]:
+        read.extend(ids)
+        return ledger.get_many(tx, ids)
+
+    monkeypatch.setattr(change_feed, "get_many", noted)
+    async with changes.watch_all(Visible(owner="ann")) as subscription, asyncio.timeout(10):
+        his = await writer.run(lambda tx: accept(tx, owner="ben"))
+        mine = await writer.run(lambda tx: accept(tx, owner="ann"))
+        assert (await anext(subscription)).id == mine.id
+        assert set(read) == {mine.id}
+        async with changes.watch_all() as all_jobs:
+            await writer.run(lambda tx: cancel(tx, his.id))
+            while (await anext(all_jobs)).id != his.id:
+                pass
+    assert his.id in read
 
 
 async def _drained(subscription: Subscription) -> None:

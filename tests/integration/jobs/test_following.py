@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import commands, row
+from onward.jobs import change_feed, commands, row
 from onward.jobs.change_feed import ChangeFeed
 from onward.jobs.following import READ_BYTES, follow
 from onward.jobs.model import Job, JobError, JobFilter, Visible
@@ -69,6 +69,30 @@ async def test_an_older_change_that_comes_late_hides_no_newer_one(
         last = await writer.run(lambda tx: cancelled(tx, job.id))
         watched[0].put(last, feed._position())
         assert (await coming)[0].version == last.version
+
+
+@pytest.mark.parametrize("of", ["others", "another handler"])
+async def test_jobs_outside_the_subscription_take_no_room_of_a_slow_subscriber(
+    writer: Writer, anyio_backend: str, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    """A viewer is neither told that others were busy, nor does she lose her own change by it."""
+    monkeypatch.setattr(change_feed, "MAX_PENDING", 10)
+    mine = {"owner": "ann", "handler": "conformance.job"}
+    further = {**mine, "owner": "ben"} if of == "others" else {**mine, "handler": "conformance.other"}
+    feed = ChangeFeed(writer.database)  # it is not started: the test gives its changes
+    first, last = [await writer.run(lambda tx: accept(tx, **mine)) for _ in range(2)]
+    visible, wanted = Visible(owner="ann"), JobFilter(handler=("conformance.job",), status=(JobStatus.QUEUED,))
+    async with asyncio.timeout(30), aclosing(follow(feed, writer.database.read, visible=visible, filter=wanted)) as own:
+        coming = asyncio.create_task(anext(own))
+        await until(lambda: bool(feed._all))
+        (subscription,) = feed._all
+        subscription.put(first, feed._position())
+        assert (await coming)[0] == first
+        for _ in range(50):
+            subscription.put(await writer.run(lambda tx: accept(tx, **further)), feed._position())
+        left = await writer.run(lambda tx: cancelled(tx, last.id))
+        subscription.put(left, feed._position())
+        assert (await anext(own))[0] == left
 
 
 async def test_missed_jobs_are_read_a_few_at_once_where_they_are_large(writer: Writer, anyio_backend: str) -> None:
