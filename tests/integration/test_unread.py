@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ from tests.integration.test_connections import HEAD, UPGRADE
 
 PIECE = 200_000
 MUCH = 60_000_000  # more than the kernels' buffers take
+ANSWER = 30_000_000  # likewise
 
 
 class Unread:
@@ -52,6 +53,14 @@ class Unread:
         self.server.close()
         self.client.close()
         await until(lambda: not self._state.connections, 60)
+
+    async def connect(self, address: str) -> socket.socket:
+        """Connect one more client, from an address of this machine."""
+        made = socket.socket()
+        made.setblocking(False)
+        made.bind((address, 0))
+        await asyncio.get_running_loop().sock_connect(made, self.client.getpeername())
+        return made
 
     async def send(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self.client, data)
@@ -119,3 +128,38 @@ async def test_a_socket_that_misses_a_ping_and_reads_nothing_is_cut_off(tmp_path
         await unread.send(UPGRADE + b"\r\n")
         await until(over.is_set, 60)
         await until(lambda: not unread.open, 60)  # the kernel would wait for a minute
+
+
+async def test_unread_answers_are_kept_up_to_a_limit_and_the_greediest_address_loses_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that reads a byte now and then would have its answers kept for ever."""
+    monkeypatch.setattr(serving, "MAX_UNREAD_BYTES", 2 * ANSWER)
+    monkeypatch.setattr(serving, "UNREAD_ANSWERS", 0)
+    loop, answered = asyncio.get_running_loop(), 0
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        nonlocal answered
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": b"x" * ANSWER})
+        answered += 1
+
+    async with AsyncExitStack() as stack:
+        unread = await stack.enter_async_context(Unread(app, tmp_path))
+
+        async def ask(address: str) -> socket.socket:
+            client, before = stack.enter_context(await unread.connect(address)), answered
+            await loop.sock_sendall(client, HEAD + b"Content-Length: 0\r\n\r\n")
+            await until(lambda: answered > before, 60)
+            return client
+
+        slow = await ask("127.0.0.2")
+        for _ in range(6):
+            await ask("127.0.0.1")
+        await until(lambda: unread.open < len(unread.connections), 60)
+        assert sum(one.unread_bytes() for one in unread.connections) <= 2 * ANSWER
+        received = 0
+        async with asyncio.timeout(60):
+            while found := await loop.sock_recv(slow, 1_000_000):
+                received += len(found)
+        assert received > ANSWER

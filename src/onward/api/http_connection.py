@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from onward.api.idle_connections import IdleConnections
 from onward.api.transport import BufferedTransport
+from onward.api.unread_answers import UnreadAnswers
 
 BODY_COMPLETE = "onward.body_complete"  # an extension in a request's scope: its body can be read without a timeout
 CONNECTION = "onward.connection"  # likewise: the transport, whose `is_closing` says that nobody waits for the answer
@@ -27,10 +28,17 @@ class HttpConnection(HttpToolsProtocol):
     """
 
     def __init__(
-        self, *args: Any, idle: IdleConnections, head_bytes: int, head_timeout_s: float, **options: Any
+        self,
+        *args: Any,
+        idle: IdleConnections,
+        unread: UnreadAnswers,
+        head_bytes: int,
+        head_timeout_s: float,
+        **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self._idle = idle
+        self._unread = unread
         self._most = head_bytes
         self._timeout_s = head_timeout_s
         self._timeout: asyncio.TimerHandle | None = None
@@ -50,6 +58,18 @@ class HttpConnection(HttpToolsProtocol):
         """Close at once: an `onward.api.idle_connections.Connection`."""
         self.transport.abort()
 
+    def unread_bytes(self) -> int:
+        """Return the bytes of answers that are kept for the client: an `onward.api.unread_answers.Connection`."""
+        return self.transport.plain.get_write_buffer_size()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread.add(self)
+
+    def resume_writing(self) -> None:
+        self._unread.discard(self)
+        super().resume_writing()
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as Uvicorn has it
         buffered: Any = BufferedTransport(transport, self.loop)
         super().connection_made(buffered)
@@ -58,6 +78,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._have_head()
+        self._unread.discard(self)
         self.transport.lost()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
@@ -128,6 +149,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._have_head()
+        self._unread.discard(self)
         self.transport = self.transport.plain  # type: ignore[assignment] # WebSockets write whole frames
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment] # as when it is lost: they know each other

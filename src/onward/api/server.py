@@ -24,6 +24,7 @@ from onward.api.fair_scheduler import FairScheduler
 from onward.api.http_connection import HttpConnection
 from onward.api.idle_connections import IdleConnections, connection_capacity
 from onward.api.port_holder import holder
+from onward.api.unread_answers import UnreadAnswers
 from onward.api.websocket_connection import WebSocketConnection
 from onward.config.settings import Settings, SettingsError
 from onward.graphql.base import SchemaError
@@ -35,6 +36,8 @@ from onward.web import build
 EXIT_GRACE_S = 4.5  # after the drain deadline the process exits, whatever still hangs
 SWITCH_INTERVAL_S = 0.001  # a computing thread yields to the event loop after this; Python's default of 5 ms adds up
 UNREAD_TIMEOUT_S = 60  # a client that reads nothing of its answers is disconnected
+MAX_UNREAD_BYTES = 128_000_000  # of answers that clients have not read yet
+UNREAD_ANSWERS = 16  # of the largest size: so many fit in any case
 START_PAUSE_S = 0.05  # before log lines and builds begin: whoever waits for the server has the first answer then
 TICK_S = 1.0  # Uvicorn renews the header `Date`; its own loop wakes the process ten times as often
 CLOSE_TIMEOUT_S = 3  # for open requests and streams, once the jobs are drained
@@ -133,13 +136,15 @@ def bundle_builds(settings: Settings) -> subprocess.Popen[bytes] | None:
 def configured(app: Starlette, settings: Settings, **options: Any) -> uvicorn.Config:
     """Uvicorn's configuration, with the connection classes of this package."""
     limits = settings.gql.limits
+    unread = UnreadAnswers(max(MAX_UNREAD_BYTES, UNREAD_ANSWERS * limits.answer_bytes))
     http: Any = partial(  # called as Uvicorn calls a class
         HttpConnection,
         idle=IdleConnections(connection_capacity()),
+        unread=unread,
         head_bytes=limits.head_bytes,
         head_timeout_s=limits.head_timeout_s,
     )
-    sockets: Any = partial(WebSocketConnection, scheduler=FairScheduler())
+    sockets: Any = partial(WebSocketConnection, scheduler=FairScheduler(), unread=unread)
     return uvicorn.Config(
         app,
         http=http,

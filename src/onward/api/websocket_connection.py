@@ -8,6 +8,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 
 from onward.api.fair_scheduler import FairScheduler
+from onward.api.unread_answers import UnreadAnswers
 
 MAX_FRAGMENTS = 1_000  # of one message; even empty ones use memory
 READ_BYTES = 512  # read in one loop iteration: many tiny frames would keep everyone else waiting
@@ -16,10 +17,30 @@ READ_BYTES = 512  # read in one loop iteration: many tiny frames would keep ever
 class WebSocketConnection(WebSocketsSansIOProtocol):
     """Reads frames a few at a time, so that other connections get their turn. Refuses pings whose pongs pile up."""
 
-    def __init__(self, *args: Any, scheduler: FairScheduler, **options: Any) -> None:
+    def __init__(self, *args: Any, scheduler: FairScheduler, unread: UnreadAnswers, **options: Any) -> None:
         super().__init__(*args, **options)
         self._scheduler = scheduler
+        self._answers = unread
         self._unread = bytearray()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._answers.discard(self)
+        super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Close at once: an `onward.api.unread_answers.Connection`."""
+        self.transport.abort()
+
+    def unread_bytes(self) -> int:
+        return self.transport.get_write_buffer_size()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._answers.add(self)
+
+    def resume_writing(self) -> None:
+        self._answers.discard(self)
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self._unread:
