@@ -146,7 +146,7 @@ async def batch_updated(info: Info, id: strawberry.ID) -> AsyncGenerator[batches
         raise public_error("There is no such batch.", "NOT_FOUND")
     with public_errors(), context.services.batches.follow(str(id)) as followed:
         while True:
-            found = await followed.look()
+            found = await followed.look(context.meter)
             batch = found[0]
             if batch is None:
                 raise public_error("There is no such batch.", "NOT_FOUND")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from onward import BatchRequest, JobRequest, batch
+from onward.graphql import batch_states
 from onward.jobs import batch_children, batches, commands, ledger
 from onward.jobs.batch_making import Making
 from onward.jobs.model import EVERYTHING, Job, NewJob
@@ -254,6 +256,50 @@ async def test_subscriptions_of_a_batch_share_its_counts_and_strangers_cause_non
     sent = sum(await asyncio.gather(*watching))
     assert sent >= 2 * len(watching)
     assert len(counted) < len(watching)
+
+
+async def end(tasks: list[asyncio.Task[None]]) -> None:
+    for one in tasks:
+        one.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_batches_that_take_long_to_count_leave_the_ledger_to_others(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Queries of all callers get their turn, and so do the server's own reads."""
+    go, started, counted = threading.Event(), list[str](), batch_states._counted
+
+    def held(tx: Tx, *, batch_id: str) -> batch_states.Counted:
+        started.append(batch_id)
+        assert go.wait(60)
+        return counted(tx, batch_id=batch_id)
+
+    async def watch(batch_id: str) -> None:
+        query = f'subscription {{ batchUpdated(id: "{batch_id}") {{ id }} }}'
+        await api.post({"query": query}, headers={**ADA, "accept": "text/event-stream"})
+
+    monkeypatch.setattr(batch_states, "_counted", held)
+    *ids, last = [await accept_batch(api, batch([ITEM])) for _ in range(9)]
+    watching = [asyncio.create_task(watch(batch_id)) for batch_id in ids]
+    try:
+        async with asyncio.timeout(20):
+            while not started:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)  # in which the others would begin
+            for who in (ADA, BOB):
+                assert "errors" not in await ask(api, who, "{ jobs(first: 1) { nodes { id } } }")
+            assert (await api.http.get("/health/ready")).status_code == 200
+            assert len(started) == 1
+            await end(watching)
+            go.set()
+            watching = [asyncio.create_task(watch(last))]
+            while len(started) < 2:
+                await asyncio.sleep(0.01)
+        assert started[1:] == [last], "those that nobody follows any more are not counted"
+    finally:
+        go.set()
+        await end(watching)
 
 
 @pytest.mark.parametrize("limit", [2, 3])
