@@ -83,14 +83,23 @@ class Meter:
 
     def count_value(self, value: Any) -> None:
         """Count a completed leaf."""
-        self.values -= 1
+        self.count_values(1)
+        self.count_content(value)
+
+    def count_values(self, number: int) -> None:
+        """Count leaves without their content."""
+        self.values -= number
+        self.bytes -= number * VALUE_BYTES
+        self.check()
+
+    def count_content(self, value: Any) -> None:
+        """Count what is in a completed leaf: a text, or JSON."""
         if type(value) is str:
             self.bytes -= len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
         elif type(value) is dict or type(value) is list:
             text = _json(value)
             self.bytes -= len(text)
             self.values -= json_values(text)
-        self.bytes -= VALUE_BYTES
         self.check()
 
     def is_due(self) -> bool:

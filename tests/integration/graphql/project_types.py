@@ -9,6 +9,12 @@ SECRET = "redis://user:hunter2@10.0.0.7/0"
 
 
 @strawberry.type
+class Series:
+    numbers: list[int]
+    names: list[str | None]
+
+
+@strawberry.type
 class Query:
     @strawberry.field
     def raises(self) -> str | None:
@@ -25,6 +31,14 @@ class Query:
     @strawberry.field
     def naive(self) -> datetime:
         return datetime(2030, 1, 1)  # noqa: DTZ001 - as code may have it
+
+    @strawberry.field
+    def numbers(self, count: int) -> list[int]:
+        return [7] * count
+
+    @strawberry.field
+    def series(self, count: int) -> list[Series]:
+        return [Series(numbers=[7] * count, names=["x"] * count), Series(numbers=[], names=[None] * count)]
 
     @strawberry.field
     def echo(self, at: datetime) -> datetime:

@@ -117,6 +117,23 @@ async def test_results_of_many_small_values_are_counted_before_they_are_decoded(
         await full.app.state.onward.writer.run(partial(filled, count=0, result=RESULT))
 
 
+@pytest.mark.parametrize("directive", ["", "@include(if: true)"], ids=["compiled", "graphql-core"])
+@pytest.mark.parametrize(
+    ("query", "most"),
+    [
+        ("{ numbers(count: $n) DIRECTIVE }", 5_000),
+        ("{ series(count: $n) { numbers DIRECTIVE } }", 4_950),
+        ("{ series(count: $n) { names DIRECTIVE } }", 2_450),
+    ],
+)
+async def test_the_items_of_a_list_count_whatever_they_are(full: Api, query: str, most: int, directive: str) -> None:
+    """Numbers and nulls, too, each of them once."""
+    asked = f"query($n: Int!) {query.replace('DIRECTIVE', directive)}"
+    for count, codes in ((most, set()), (most + 100, {"ANSWER_TOO_LARGE"}), (200_000, {"ANSWER_TOO_LARGE"})):
+        answer = (await full.post({"query": asked, "variables": {"n": count}})).json()
+        assert {error["extensions"]["code"] for error in answer.get("errors", [])} == codes
+
+
 @pytest.mark.parametrize("field", ["id", "id waitingFor"])
 async def test_a_long_page_gives_the_loop_back_between_its_jobs(
     full: Api, field: str, monkeypatch: pytest.MonkeyPatch

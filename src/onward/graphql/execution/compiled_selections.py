@@ -151,7 +151,12 @@ class Planner:
         return field
 
     def _compile(
-        self, type_: GraphQLOutputType, nodes: list[FieldDetails], operation: OperationDefinitionNode
+        self,
+        type_: GraphQLOutputType,
+        nodes: list[FieldDetails],
+        operation: OperationDefinitionNode,
+        *,
+        in_list: bool = False,
     ) -> CompiledSelection:
         """Compile the selection of a field. Raises _NotCompilable."""
         self.fields += 1
@@ -159,9 +164,11 @@ class Planner:
         if is_non_null_type(type_):
             type_ = type_.of_type
         if is_leaf_type(type_):
-            return complete_nullable(CompiledSelection(complete_leaf(type_)), required=required)
+            return complete_nullable(CompiledSelection(complete_leaf(type_, in_list=in_list)), required=required)
         if is_list_type(type_):
-            return complete_nullable(complete_list(self._compile(type_.of_type, nodes, operation)), required=required)
+            item = self._compile(type_.of_type, nodes, operation, in_list=True)
+            of_leaves = is_leaf_type(get_nullable_type(type_.of_type))
+            return complete_nullable(complete_list(item, of_leaves=of_leaves), required=required)
         if is_object_type(type_):
             return complete_nullable(self._object(type_, nodes, operation), required=required)
         if is_union_type(type_):

@@ -156,17 +156,18 @@ def complete_nullable(inner: CompiledSelection, *, required: bool) -> CompiledSe
     return CompiledSelection(complete, paced, within)
 
 
-def complete_leaf(type_: GraphQLLeafType) -> Complete:
-    """Return the completion of a scalar's or an enum's values."""
+def complete_leaf(type_: GraphQLLeafType, *, in_list: bool) -> Complete:
+    """Return the completion of a scalar's or an enum's values. Small ones are counted by their object or list."""
     coerce = type_.coerce_output_value
     small = type_.name in SMALL or is_enum_type(type_)
+    count = Meter.count_content if in_list else Meter.count_value
 
     def complete(value: Any, _info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
         coerced = coerce(value)
         if coerced is None or coerced is Undefined:
             raise NotCovered
         if not small:
-            meter.count_value(coerced)
+            count(meter, coerced)
         return coerced
 
     def name(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
@@ -186,20 +187,24 @@ def complete_leaf(type_: GraphQLLeafType) -> Complete:
     return name
 
 
-def complete_list(item: CompiledSelection) -> CompiledSelection:
-    """Return the completion of a list, at once or in slices, from that of its items."""
+def complete_list(item: CompiledSelection, *, of_leaves: bool) -> CompiledSelection:
+    """Return the completion of a list, at once or in slices, from that of its items; leaves are counted here."""
     within, paced_within, _ = item
 
-    def complete(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
+    def count(value: Any, meter: Meter) -> None:
         if type(value) is not list and type(value) is not tuple:
             raise NotCovered
+        if of_leaves:
+            meter.count_values(len(value))
+
+    def complete(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
+        count(value, meter)
         if len(value) > MAX_UNSLICED_ITEMS:
             raise ListTooLong
         return [within(each, info, meter) for each in value]
 
     async def paced(value: Any, info: GraphQLResolveInfo[Any], meter: Meter) -> Any:
-        if type(value) is not list and type(value) is not tuple:
-            raise NotCovered
+        count(value, meter)
         made = []
         for each in value:
             before = meter.values, meter.bytes
