@@ -40,6 +40,11 @@ def names_json(header: bytes | None) -> bool:
     return header is not None and any(kind == Media.JSON for kind, _ in _ranges(header))
 
 
+def accepts_events(header: bytes | None) -> bool:
+    """True if the client names event streams, also as something it would rather not have."""
+    return header is not None and any(kind == Media.EVENTS and q > 0 for kind, q in _ranges(header))
+
+
 def wants_page(header: bytes | None) -> bool:
     """True if the client is a browser that wants to show a page."""
     return header is not None and any(kind == Media.HTML and q > 0 for kind, q in _ranges(header))

@@ -17,6 +17,7 @@ from onward.graphql.base import BadRequest
 from onward.graphql.execution.masking import masked
 from onward.graphql.execution.operations import Invalid
 
+PRIVATE = MappingProxyType({"Cache-Control": "private, no-store"})  # no cache may keep what one viewer sees
 EXTRA_HEADERS = MappingProxyType(
     {
         401: {"WWW-Authenticate": "Bearer"},
@@ -33,9 +34,8 @@ def answer(content: Any, status: int, media: Media, background: BackgroundTasks 
     except TypeError as error:
         body, status = orjson.dumps({"errors": [masked(error)]}), 500
     kind = Media.JSON if media is Media.EVENTS else media
-    return Response(
-        body, status, media_type=kind.value, background=background if background and background.tasks else None
-    )
+    later = background if background and background.tasks else None
+    return Response(body, status, PRIVATE, kind.value, later)
 
 
 def invalid(found: Invalid, media: Media, headers: Mapping[bytes, bytes]) -> Response:

@@ -20,7 +20,7 @@ from onward.api.base import HttpError, MethodNotAllowed
 from onward.api.body import read_body
 from onward.api.headers import bearer
 from onward.api.http_connection import BODY_COMPLETE, CONNECTION
-from onward.api.negotiation import Media, accepted, check_content, wants_page
+from onward.api.negotiation import Media, accepted, accepts_events, check_content, wants_page
 from onward.api.request_gate import CROSS_SITE, RequestGate
 from onward.api.sse import EventStream, lasting, one
 from onward.api.websocket import Socket
@@ -192,7 +192,7 @@ class View:
         if is_get and operation.kind is not OperationType.QUERY:
             raise MethodNotAllowed("Send this operation by POST: only queries are answered over GET.", "POST")
         if operation.kind is OperationType.SUBSCRIPTION:
-            if not events:
+            if not accepts_events(headers.get(b"accept")):
                 raise HttpError(
                     406, f"Accept {Media.EVENTS}: a subscription is answered as an event stream.", "NOT_ACCEPTABLE"
                 )

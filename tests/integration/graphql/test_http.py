@@ -215,9 +215,19 @@ async def test_one_of_several_operations_is_chosen_by_name(api: Api) -> None:
         assert "data" not in response.json()
 
 
-async def test_a_subscription_is_answered_by_events_alone(api: Api) -> None:
-    response = await api.post({"query": "subscription { jobsUpdated { id } }"})
+@pytest.mark.parametrize("accept", ["*/*", GRAPHQL, f"{GRAPHQL}, text/event-stream;q=0"])
+async def test_a_subscription_is_answered_by_events_alone(api: Api, accept: str) -> None:
+    response = await api.post({"query": "subscription { jobsUpdated { id } }"}, headers={"accept": accept})
     assert response.status_code == 406
+
+
+@pytest.mark.parametrize("accept", [f"{GRAPHQL}, text/event-stream", "text/event-stream;q=0.1, */*"])
+async def test_a_client_that_accepts_events_too_gets_them_for_a_subscription(api: Api, accept: str) -> None:
+    """A query of the client is answered in the media type that it prefers."""
+    stream = await api.post({"query": "subscription { count(to: 1) }"}, headers={"accept": accept})
+    assert (stream.status_code, stream.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    assert '{"data":{"count":0}}' in stream.text
+    assert (await api.post({"query": QUERY}, headers={"accept": accept})).json() == VIEWER
 
 
 async def test_every_answer_has_the_security_headers(api: Api) -> None:
@@ -229,6 +239,17 @@ async def test_every_answer_has_the_security_headers(api: Api) -> None:
         assert response.headers["x-content-type-options"] == "nosniff"
         assert response.headers["referrer-policy"] == "no-referrer"
         assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
+
+
+async def test_no_cache_keeps_an_answer(api: Api) -> None:
+    """By GET, a cache could give it to the next viewer, who has another cookie or token."""
+    for response, status in (
+        (await api.post({"query": QUERY}), 200),
+        (await api.http.get("/graphql", params={"query": QUERY}), 200),
+        (await api.http.get("/graphql", params={"query": "{"}, headers={"accept": GRAPHQL}), 400),
+        (await api.http.get("/graphql", params={"query": "mutation { __typename }"}), 405),
+    ):
+        assert (response.status_code, response.headers["cache-control"]) == (status, "private, no-store")
 
 
 async def test_there_is_no_openapi_page(api: Api) -> None:
