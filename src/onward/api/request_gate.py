@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
@@ -18,7 +19,7 @@ from onward.api.rates import Rates
 from onward.api.session import SESSION_ENDED, Session
 from onward.api.viewers import CustomViewers, with_payload, without_cookies
 from onward.api.ws_messages import token_in
-from onward.graphql.base import NotAuthenticated
+from onward.graphql.base import BadRequest, NotAuthenticated
 from onward.graphql.execution.operations import Operations
 from onward.graphql.viewer import Viewer
 
@@ -81,10 +82,12 @@ class RequestGate:
             return self.authenticate(
                 token_in(connection_init or {}) if is_socket else bearer(joined(headers, b"authorization")), address
             )
-        self.rates.check(address, None)  # before the project's function works for a caller who is answered no more
+        # The project's function does not work for a caller who is answered no more.
+        check = partial(self.rates.check, address, None)
+        check()
         try:
-            viewer = await _viewer_by(self.identify, self._seen(connection, connection_init))
-        except NotAuthenticated:
+            viewer = await _viewer_by(self.identify, self._seen(connection, connection_init), check)
+        except BadRequest:  # also where the function fails, as by a strange cookie: it has worked for that
             self.rates.count(address, None)
             raise
         self.rates.count(address, viewer.subject)
@@ -109,9 +112,9 @@ class RequestGate:
         return with_payload(connection, connection_init)
 
 
-async def _viewer_by(identify: CustomViewers, connection: HTTPConnection) -> Viewer:
+async def _viewer_by(identify: CustomViewers, connection: HTTPConnection, check: Callable[[], object]) -> Viewer:
     """The viewer that a project's function returns. Raises NotAuthenticated for one whose session has ended, too."""
-    viewer = await identify(connection)
+    viewer = await identify(connection, check)
     if Session(viewer).is_over():
         raise NotAuthenticated(SESSION_ENDED)
     return viewer

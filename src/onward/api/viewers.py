@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection
 
 from onward.api.base import ApiError, HttpError
+from onward.api.rates import TooManyRequests
 from onward.graphql.base import SIGN_IN, NotAuthenticated
 from onward.graphql.execution.masking import MESSAGE
 from onward.graphql.viewer import MAX_ROLES, MAX_SUBJECT_LENGTH, NOBODY, Viewer, ViewerFunction, WrongViewer
@@ -68,13 +69,16 @@ class CustomViewers:
         self._calls: _Calls | None = None
         self._logged: dict[str, float] = {}
 
-    async def __call__(self, connection: HTTPConnection) -> Viewer:
-        """Return the connection's viewer; nobody for None. Raises NotAuthenticated, Unidentified, InvalidViewer."""
+    async def __call__(self, connection: HTTPConnection, check: Callable[[], object] = lambda: None) -> Viewer:
+        """Return the connection's viewer; nobody for None. Raises NotAuthenticated, Unidentified, InvalidViewer.
+
+        `check` is called when it is the connection's turn, and may raise TooManyRequests.
+        """
         limit = asyncio.timeout(self._timeout_s)
         try:
             async with limit:
-                found = await self._ask(connection)
-        except NotAuthenticated:
+                found = await self._ask(connection, check)
+        except (NotAuthenticated, TooManyRequests):
             raise
         except (HTTPException, WebSocketException) as error:
             if isinstance(error, WebSocketException) or error.status_code in REFUSALS:
@@ -105,11 +109,12 @@ class CustomViewers:
             self._calls.close()
             self._calls = None
 
-    async def _ask(self, connection: HTTPConnection) -> object:
+    async def _ask(self, connection: HTTPConnection, check: Callable[[], object]) -> object:
         if self._calls is None or self._calls.loop is not asyncio.get_running_loop():
             self.close()
             self._calls = _Calls(MAX_AWAITED if self._is_async else MAX_THREADS)
         async with self._calls.free:
+            check()
             if self._is_async:
                 return await cast("Awaitable[object]", self._function(connection))
             found = await self._calls.run(partial(self._function, connection))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
@@ -232,6 +232,46 @@ async def test_an_address_that_has_used_up_its_requests_is_not_asked_about(gate:
     assert refused == 3
     assert addresses == ["203.0.113.5"] * 2
     assert (await limited.viewer_of(connection(client=("203.0.113.9", 1)))).subject == "ada"
+
+
+async def test_requests_that_come_together_are_asked_about_up_to_the_limit(
+    gate: MakeGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them pass the first check, before one of them is counted."""
+    monkeypatch.setattr(viewers, "MAX_AWAITED", 1)
+    asked = 0
+
+    async def viewer(_connection: HTTPConnection) -> None:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+
+    limited = gate(viewer, environment="production", gql={"limits": {"requests": 2}})
+    client = connection(client=("203.0.113.5", 1))
+    found = await asyncio.gather(*(limited.viewer_of(client) for _ in range(20)), return_exceptions=True)
+    assert (asked, sum(isinstance(one, TooManyRequests) for one in found)) == (2, 18)
+
+
+@pytest.mark.parametrize("error", [HTTPException(401), ValueError("a strange cookie")])
+async def test_a_failure_of_the_function_counts_for_its_address(gate: MakeGate, error: Exception) -> None:
+    """The function has worked for the request, and would do so for any number of them."""
+    asked = 0
+
+    async def viewer(_connection: HTTPConnection) -> None:
+        nonlocal asked
+        asked += 1
+        raise error
+
+    limited = gate(viewer, environment="production", gql={"limits": {"requests": 2}})
+    client = connection(client=("203.0.113.5", 1))
+    refused = [isinstance(await failure(limited.viewer_of(client)), TooManyRequests) for _ in range(5)]
+    assert (asked, refused) == (2, [False, False, True, True, True])
+
+
+async def failure(asked: Awaitable[Viewer]) -> BadRequest:
+    with pytest.raises(BadRequest) as found:
+        await asked
+    return found.value
 
 
 @pytest.mark.parametrize("plain", [False, True])
