@@ -29,6 +29,7 @@ from tests.integration.graphql.test_websocket import FOREVER, INIT, answers, cli
 from tests.processes import ROOT
 
 HEAD = b"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+HALF = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;"
 UPGRADE = (
     b"GET /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -216,6 +217,19 @@ async def test_a_refused_client_that_stays_does_not_delay_the_shutdown(
     assert "Waiting for connections to close" not in caplog.text
 
 
+async def test_half_a_request_does_not_delay_the_shutdown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "uvicorn.error")
+    with served(settings_in(tmp_path)) as address:
+        async with AsyncExitStack() as stack:
+            reader, writer = await stack.enter_async_context(connected(address))
+            writer.write(request() + HALF)
+            await until(reader, b"roles")
+            stays = stack.pop_all()
+    await stays.aclose()
+    assert "Finished server process" in caplog.text
+    assert "Waiting for connections to close" not in caplog.text
+
+
 async def test_a_body_in_tiny_chunks_is_413_before_it_is_long(address: str) -> None:
     async with connected(address) as (reader, writer):
         writer.write(CHUNKED[:-2] + b"1\r\n \r\n" * 20_000)
@@ -310,9 +324,12 @@ async def test_a_socket_is_not_opened_on_a_connection_with_a_stream(address: str
                 await until(reader, b"101 Switching")
 
 
+@pytest.mark.parametrize(
+    "behind", [HALF + b"\r\n", HALF, HEAD + b"Content-Length: 5\r\n\r\n"], ids=["whole", "half", "head"]
+)
 @pytest.mark.parametrize("way", ["its client leaves", "the server stops"])
 async def test_a_stream_ends_though_another_request_waits_behind_it(
-    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, way: str, behind: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Uvicorn tells the newest request alone that the connection is gone, which a heartbeat finds out."""
     monkeypatch.setattr(composition, "limits", lambda _settings: limits.Limits(heartbeat_s=0.05))
@@ -321,7 +338,7 @@ async def test_a_stream_ends_though_another_request_waits_behind_it(
         async with connected(address) as (reader, writer):
             writer.write(request(json.dumps(FOREVER).encode(), "Accept: text/event-stream"))
             assert b"200" in await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            writer.write(behind)
             await asyncio.sleep(0.1)
             assert view._streams == 1
             if way == "the server stops":

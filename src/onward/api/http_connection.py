@@ -161,6 +161,11 @@ class HttpConnection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - every refusal is JSON
         self._end(*self._error)
 
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.lingers:  # a request that has not arrived yet will not be answered
+            self.transport.close_now()
+
     def _is_answering(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete

@@ -72,7 +72,7 @@ class EventStream:
             if ended:
                 await _chunk(send, COMPLETE, more=False)
             elif (connection := scope.get("extensions", {}).get(CONNECTION)) is not None:
-                connection.close()
+                connection.close_now()
                 await over[0]
         except OSError:  # the server's sign that the connection is closed already
             pass

@@ -42,6 +42,11 @@ class BufferedTransport:
             self.plain.resume_reading()
         self._timeout = self._loop.call_later(FLUSH_TIMEOUT_S, self.plain.abort)
 
+    def close_now(self) -> None:
+        """Close once the client has what was written, whatever it is still sending."""
+        self._flush()
+        self.plain.close()
+
     def abort(self) -> None:
         self.plain.abort()
 
