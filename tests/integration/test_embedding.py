@@ -220,6 +220,8 @@ def test_a_socket_is_told_what_to_add_where_nothing_runs(tmp_path: Path) -> None
     assert closed.value.code == 1013
     assert "lifespan=onward.lifespan" in closed.value.reason
     assert "async with onward.lifespan(app)" in closed.value.reason
+    with pytest.raises(WebSocketDisconnect), TestClient(app).websocket_connect("/graphql", subprotocols=[PROTOCOL]):
+        pytest.fail("only the lifespan leads this path to the mount")
 
 
 async def test_in_a_lifespan_of_ones_own_it_serves_over_asgi(tmp_path: Path, ledger_url: str) -> None:
