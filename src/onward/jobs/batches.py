@@ -127,6 +127,10 @@ _to_retry = (
 _nested = sa.select(batches.c.id).where(batches.c.parent == _p("batch_"))
 _any_nested_open = _nested.where(batches.c.finished_at.is_(None)).limit(1)
 _any_nested_failed = _nested.where(one_of(batches.c.state, NOT_DONE)).limit(1)
+# One statement, and so one moment: a child that is retried between two reads would be neither open nor failed.
+_standing = sa.select(
+    sa.or_(_any_open.exists(), _any_nested_open.exists()), sa.or_(_any_failed.exists(), _any_nested_failed.exists())
+)
 _nested_to_cancel = _nested.where(batches.c.finished_at.is_(None), batches.c.state != B.CANCELLING.value)
 _thens = jobs.alias("then_job")
 _then_retryable = sa.exists(
@@ -285,9 +289,9 @@ def verdict(tx: Tx, batch: Batch) -> BatchState | None:
     """Return the state that the batch has to move to because of its children; None if it stays."""
     if batch.state not in _ENDS:
         return None
-    # The open ones first: a child that ends between the two reads is seen by the second.
-    is_open = batch.made < batch.jobs or tx.one(_any_open, batch_=batch.id) or tx.one(_any_nested_open, batch_=batch.id)
-    failed = batch.state is B.OPEN and batch.stops and _has_failed(tx, batch)
+    any_open, any_failed = _open_and_failed(tx, batch)
+    is_open = any_open or batch.made < batch.jobs
+    failed = any_failed and batch.stops and batch.state is B.OPEN
     # A batch whose `then` has followed, and is kept to run again, is cancelled: no other job may follow it.
     stopping, stopped = (B.STOPPING, B.STOPPED) if batch.next_job is None else (B.CANCELLING, B.CANCELLED)
     if is_open:
@@ -295,8 +299,10 @@ def verdict(tx: Tx, batch: Batch) -> BatchState | None:
     return stopped if failed else _ENDS[batch.state]
 
 
-def _has_failed(tx: Tx, batch: Batch) -> bool:
-    return bool(tx.one(_any_failed, batch_=batch.id) or tx.one(_any_nested_failed, batch_=batch.id))
+def _open_and_failed(tx: Tx, batch: Batch) -> tuple[bool, bool]:
+    """Return whether any of the children are open, and whether any have failed."""
+    any_open, any_failed = tx.all(_standing, batch_=batch.id)[0]
+    return bool(any_open), bool(any_failed)
 
 
 def look(tx: Tx, batch_id: str) -> tuple[Batch | None, BatchState | None]:
@@ -391,7 +397,7 @@ def why_not_retried(tx: Tx, batch: Batch) -> str | None:
         if job is None:
             return "the job that follows the batch has been deleted; retry single jobs"
         return None if job.status in RETRYABLE else f"the job that follows the batch is {job.status}; retry single jobs"
-    if batch.state is B.DONE and not (_has_failed(tx, batch) or tx.one(_any_nested_to_retry, batch_=batch.id)):
+    if batch.state is B.DONE and not (_open_and_failed(tx, batch)[1] or tx.one(_any_nested_to_retry, batch_=batch.id)):
         return "nothing in the batch has failed: there is nothing to retry"
     return None
 

@@ -411,6 +411,31 @@ async def test_a_stopped_batch_is_retried_while_its_child_that_was_retried_alone
     assert len(await advance(writer, batch_.id)) == 1
 
 
+async def test_a_child_that_is_retried_as_its_batch_is_judged_is_open_or_failed(postgres_ledger: str) -> None:
+    """The retry is committed after the first statement of the look: `then` must not follow while the child waits."""
+    with writing(postgres_ledger) as writer, writing(postgres_ledger) as other:
+        batch_ = await accepted(writer, batch(children(1), then=THEN, stop=True))
+        await end(writer, batch_, S.FAILED)
+        (child,) = await writer.database.read(lambda tx: tx.scalars(sa.select(jobs.c.id)))
+        retries = [partial(commands.retry, job_id=child, from_start=False, visible=EVERYTHING, route=route)]
+
+        def judged(tx: Tx) -> BatchState | None:
+            run = tx._run
+
+            def run_and_retry(statement: Any, params: dict[str, Any]) -> Any:
+                found = run(statement, params)
+                while retries:
+                    other.run_sync(retries.pop())
+                return found
+
+            tx._run = run_and_retry  # type: ignore[method-assign]
+            return batches.verdict(tx, batch_)
+
+        assert await writer.run(judged) is BatchState.STOPPED
+        assert retries == []
+        assert await advance(writer, batch_.id) == []
+
+
 async def test_what_followed_before_a_batch_was_cancelled_is_not_run_a_second_time(writer: Writer) -> None:
     """`then` failed, the batch is retried, `then` is retried by hand beside it and succeeds, the batch is cancelled."""
     batch_ = await accepted(writer, batch(children(1), then=THEN))

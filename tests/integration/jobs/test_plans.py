@@ -130,6 +130,14 @@ def test_the_next_time_is_read_from_the_front_of_two_indexes(writer: Writer) -> 
     assert [index in line for index, line in zip(("jobs_later", "jobs_waiting"), found, strict=True)] == [True, True]
 
 
+def test_the_standing_of_a_batch_is_read_from_indexes(writer: Writer) -> None:
+    text, defaults = writer.database.driver.compiled(batches._standing)
+    found = plan(writer, text, {**defaults, "batch_": "batch_1"})
+    assert sum("jobs_in_batch (batch=? AND status=?" in line for line in found) == 2, found
+    assert sum("batches_nested (parent=?" in line for line in found) == 2, found
+    assert not any("SCAN onward_" in line for line in found), found
+
+
 def test_the_state_of_keys_is_one_look_at_an_index_for_each(writer: Writer) -> None:
     """Neither other keys nor the jobs of a key are read."""
     text, _ = writer.database.driver.compiled(key_limits.STATE["sqlite"])
