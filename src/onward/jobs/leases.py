@@ -76,6 +76,7 @@ class Lease:
         self.name = name
         self._shown = {"role": role, "version": version}
         self.leads = False
+        self._loop_ran_at = time.monotonic()
         self._timings = timings
         self._writer = writer
         self._metrics = metrics
@@ -96,9 +97,14 @@ class Lease:
 
     def start(self) -> None:
         """Register the process with the ledger, and begin to raise its counter. Raises Unavailable."""
+        self._loop_ran_at = time.monotonic()
         self.id = self._writer.run_sync(self._enter)
         self._observe(urgent=False)  # at a start there is no other commit that it could share
         self._thread.start()
+
+    def loop_runs(self) -> None:
+        """Note that the event loop runs, as maintenance does: this process leads only as long as it does."""
+        self._loop_ran_at = time.monotonic()
 
     def close(self) -> None:
         """Hand back the claims of this process, without counting an attempt, and forget the process."""
@@ -152,8 +158,15 @@ class Lease:
         mine = self._enter(tx) if row is None else self.id
         heartbeats = [Heartbeat._make(found) for found in tx.all(_all)]
         able = {heartbeat.runner for heartbeat in heartbeats} - self._observer.stalled - self._dying
-        leads = self._may_lead and leadership.elect(tx, mine, able)
+        leads = self._may_lead and self._lead(tx, mine, able)
         return mine, heartbeats, leads, row is not None and row[0] is not None
+
+    def _lead(self, tx: Tx, mine: str, able: Collection[str]) -> bool:
+        """Lead if no other process does; let another one lead while a handler blocks the event loop of this one."""
+        if time.monotonic() - self._loop_ran_at > self._timings.lease_timeout_s:
+            leadership.resign(tx, mine)
+            return False
+        return leadership.elect(tx, mine, able)
 
     def _reclaim(self, runner: str, beat: int | None) -> None:
         """Reclaim the jobs of a dead process; another observer goes on if this one ends.

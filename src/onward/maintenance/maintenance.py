@@ -68,14 +68,21 @@ class Maintenance:
 
     async def start(self) -> None:
         """Reroute waiting jobs by the present settings, and start the services. Raises Unavailable."""
+        self._tasks = [asyncio.create_task(self._show_loop(), name="event loop")]
         await self._recovery.reroute_all()
-        self._tasks = [asyncio.create_task(self._repeat(service), name=service.name) for service in self.services]
+        self._tasks += [asyncio.create_task(self._repeat(service), name=service.name) for service in self.services]
 
     async def close(self) -> None:
         """Stop the services. May be called twice, and without a start."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _show_loop(self) -> None:
+        """Show the lease that no handler blocks the event loop; by itself, since a service may be busy for long."""
+        while True:
+            self._lease.loop_runs()
+            await asyncio.sleep(to_next_tick(self._interval_s))
 
     async def _repeat(self, service: Service) -> None:
         while True:

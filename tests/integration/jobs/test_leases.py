@@ -397,6 +397,27 @@ def test_a_process_whose_counter_stands_still_does_not_lead_though_it_lives(writ
     assert observer.lease.leads
 
 
+def test_a_process_whose_event_loop_is_blocked_lets_another_one_lead(writer: Writer, clock: Clock) -> None:
+    """Maintenance runs on that loop. The process is alive, and keeps its jobs; it may lead again afterwards."""
+
+    def block(observer: Observer) -> None:
+        observer.lease._loop_ran_at -= Timings().lease_timeout_s
+        observer.observe()
+
+    one, two = Observer(writer), Observer(writer)
+    job = _held_by(writer, one.lease.id)
+    one.observe()
+    block(one)
+    two.observe()
+    one.lease.loop_runs()
+    one.observe()
+    assert [one.lease.leads, two.lease.leads] == [False, True]
+    block(two)
+    one.observe()
+    assert [one.lease.leads, two.lease.leads] == [True, False]
+    assert (now(writer, job).status, one.lost, two.lost) == (S.RUNNING, 0, 0)
+
+
 def test_a_start_waits_only_for_its_own_commit(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A heartbeat goes with the next commit, which at the start of a process nobody else would make."""
     monkeypatch.setattr(onward.storage.writer, "LAZY_COMMIT_S", 3600.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,18 @@ async def test_pruning_many_jobs_delays_neither_delayed_jobs_nor_ticks(project: 
     assert left < OLD, "nothing was deleted meanwhile"
     late = {run_at: started_at - run_at for run_at, started_at in found}
     assert max(late.values()) < LATE_US, late
+
+
+async def test_a_process_does_not_lead_while_its_event_loop_is_blocked(project: settings.Settings) -> None:
+    timings = Timings(heartbeat_s=0.05, lease_timeout_s=0.5, tick_interval_s=0.05)
+    async with run_process(project, Role.RUN, timings=timings) as parts, asyncio.timeout(60):
+        started_at = parts.lease._loop_ran_at
+        while parts.lease._loop_ran_at < started_at + timings.lease_timeout_s or not parts.lease.leads:
+            await asyncio.sleep(0.02)
+        time.sleep(4 * timings.lease_timeout_s)  # noqa: ASYNC251 - the fault itself
+        assert not parts.lease.leads
+        while not parts.lease.leads:
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("kind", [DelayedJobs, BlockedJobs])

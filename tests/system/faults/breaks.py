@@ -110,6 +110,7 @@ FAULTS = (
     Red("bad_handlers_fail_with_a_reason", "exit_heeded", "a neighbour was disturbed|every job is over"),
     Red("a_blocked_event_loop_keeps_its_lease", "beat_on_the_loop", "assert .* == 1|no_live_process_was_declared_dead"),
     Red("a_blocked_event_loop_keeps_its_lease", "impatient", "assert .* == 1|no_live_process_was_declared_dead"),
+    Red("a_leader_with_a_blocked_event_loop_resigns", "never_resigns", "the delayed job begins"),
     Red(
         "a_held_interpreter_lock_costs_no_second_run",
         "beat_on_the_loop",

@@ -258,6 +258,13 @@ def leader_for_life() -> None:
     base.around(leadership, "_lead_next", lambda statement: statement.where(sa.false()))
 
 
+def never_resigns() -> None:
+    """Let a process lead on while its event loop is blocked."""
+    from onward.jobs import leadership
+
+    base.put(leadership, "resign", lambda *_: None)
+
+
 def beat_on_the_loop() -> None:
     """Send the heartbeat from the event loop, and judge neighbours by the heartbeat alone."""
     import asyncio

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from tests.system.faults.client import Request
 from tests.system.faults.fault_tests.base import EVERYWHERE, ON_SQLITE, FaultTest, Stage, is_lost, soon
+from tests.system.faults.fault_tests.deploys import LEADER
 from tests.system.faults.installation import HANDLERS
 from tests.system.faults.mutation_kinds import KINDS
 from tests.system.faults.process import wait_for
@@ -30,6 +31,23 @@ def a_blocked_event_loop_keeps_its_lease(stage: Stage) -> None:
     (sent,) = stage.installation.client.send("blocks", 1, params={"pause_s": 8.0})
     wait_for(lambda: not ledger.open() or ledger.job(sent.job or "").attempt > 1, 30, "the job is over")
     assert ledger.job(sent.job or "").attempt == 1
+
+
+def a_leader_with_a_blocked_event_loop_resigns(stage: Stage) -> None:
+    """The loop of the leading process is blocked for 20 seconds; another process leads, and runs a delayed job."""
+    installation = stage.make(apis=2)
+    ledger = installation.ledger
+    for api in installation.apis:
+        api.start()  # the first one leads, and gets the first request
+    (blocking,) = installation.client.send("blocks", 1, params={"pause_s": 20.0})
+    wait_for(lambda: ledger.job(blocking.job or "").status == "RUNNING", 15, "the loop is blocked")
+    holder = f"SELECT runner FROM _ledger.jobs WHERE id = '{blocking.job}'"
+    assert ledger.rows(holder) == ledger.rows(LEADER)
+    (delayed,) = installation.client.send("steps", 1, params={"pause_s": 0.1, "runAt": soon(1.0)})
+    wait_for(lambda: ledger.job(delayed.job or "").attempt == 1, 15, "the delayed job begins")
+    assert ledger.job(blocking.job or "").status == "RUNNING"
+    installation.wait_for_jobs()
+    installation.check()
 
 
 def a_held_interpreter_lock_costs_no_second_run(stage: Stage) -> None:
@@ -87,6 +105,7 @@ def jobs_unknown_to_a_release_fail_with_a_reason(stage: Stage) -> None:
 FAULT_TESTS = (
     FaultTest(bad_handlers_fail_with_a_reason, EVERYWHERE, slow=True),
     FaultTest(a_blocked_event_loop_keeps_its_lease, ON_SQLITE, slow=True),
+    FaultTest(a_leader_with_a_blocked_event_loop_resigns, ("background+sqlite",), slow=True),
     FaultTest(a_held_interpreter_lock_costs_no_second_run, ON_SQLITE, slow=True),
     FaultTest(a_job_that_kills_its_process_is_poison, ON_SQLITE, slow=True),
     FaultTest(jobs_unknown_to_a_release_fail_with_a_reason, ON_SQLITE, slow=True),
