@@ -21,7 +21,7 @@ from onward.jobs import batches, ledger, refused, uniqueness
 from onward.jobs.model import Job, NewJob, UniqueKey
 from onward.jobs.on_failure import FailureEnqueuer
 from onward.jobs.options import NO_OPTIONS, DispatchOptions
-from onward.storage.base import StorageError
+from onward.storage.base import Locked, StorageError
 from onward.storage.batches import ShortCommits
 from onward.storage.lock_order import ALONE
 from onward.storage.tables import dispatched
@@ -221,6 +221,11 @@ class _Expansion:
         """Accept some chunks, and return their jobs; None once there are no more."""
         try:
             found = await self.commits.run(self._expand)
+        except Locked:  # the unique key of a job, by a transaction of somebody's: the other chunks do not wait for it
+            if not self._tried:
+                raise
+            self._after = self._the_one_alone() or self._after
+            return []
         except StorageError:
             raise
         except Exception as error:  # whatever is wrong with a chunk, the others do not wait for it
@@ -249,10 +254,9 @@ class _Expansion:
 
     async def _go_past(self, error: Exception) -> list[Job]:
         """Find the chunk with the error, divide it or have its job failed; leave it if the error is another one."""
-        if len(self._tried) > 1:  # the wrong one is found by itself
-            self._most = CHUNK
+        id_ = self._the_one_alone()
+        if id_ is None:
             return []
-        (id_,), self._most = self._tried, MAX_AT_ONCE
         if self._writer.database.driver.refuses_values(error):
             failed = await self._give_up(id_, error)
             if failed is not None:
@@ -261,6 +265,14 @@ class _Expansion:
         if self._is_new(id_):
             self._log.error("dispatched jobs cannot be accepted; they are tried again", id=id_, exc_info=error)
         return []
+
+    def _the_one_alone(self) -> str | None:
+        """Return the only chunk that was tried; if there were several, have the next ones tried one by one."""
+        if len(self._tried) > 1:
+            self._most = CHUNK
+            return None
+        (id_,), self._most = self._tried, MAX_AT_ONCE
+        return id_
 
     async def _give_up(self, chunk: str, error: Exception) -> list[Job] | None:
         """Divide a refused chunk, or make a FAILED job of its only one; None if the ledger refuses that, too."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -229,12 +230,18 @@ def _free(
 ) -> tuple[Released, int]:
     """End claims of the runner, then clear its affinity; return the number of rows, `limit` or more if any are left.
 
-    Rows that another transaction has locked are left, but for the one of an isolated runner.
+    Jobs that another transaction has locked are left, and those whose failure brings a job with a locked unique
+    key; not so the one of an isolated runner.
     """
     claims = _held_by if isolated else _idle_held_by
     found = [row.decode(values) for values in tx.all(claims, runner_=runner, limit_=limit)]
-    released = [(job.handler, _release(tx, job, crashed=crashed, isolated=isolated, **options)) for job in found]
-    return released, len(found) + clear_affinity(tx, limit, runner=runner)
+    released: Released = []
+    for job in found:
+        end = partial(_release, tx, job, crashed=crashed, isolated=isolated, **options)
+        status = end() if isolated or job.on_failure is None else tx.unless_locked(end)
+        if status is not None:
+            released.append((job.handler, status))
+    return released, len(released) + clear_affinity(tx, limit, runner=runner)
 
 
 def _release(

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 from onward.jobs import commands, ledger, schedule_rows, uniqueness
@@ -21,11 +22,13 @@ from onward.storage.writer import Writer
 
 MISSED_AFTER_US = 60_000_000  # a tick found this late was missed: no process led, or the ledger was away
 RECHECK_US = 30_000_000  # a tick with a problem is tried again, before it counts as missed
+LOCKED_US = 1_000_000  # one that needs locked rows is tried again
 MAX_ROWS = 500  # schedules made at run time, whose ticks one commit records
 MAX_COMMITS = 200  # of them in a row, before it is asked again whether this process leads
 PAUSE = 0.25  # of a commit's time, left to others before the next one
 OWN_S = 0.5  # after which those of the settings are looked at again, between two commits of a long line of others
 CANCEL_REASON = "the next tick of its schedule came"
+LOCKED = "another transaction has locked the unique key of its job, or its last job; it is tried again each second"
 
 Accept = Callable[[Tx, NewJob], Job]
 Restore = Callable[[Stored], Entry]
@@ -49,6 +52,11 @@ class _Due(NamedTuple):
     ticked: Ticked
     new: NewJob | None = None
     cancels: str | None = None
+
+    @property
+    def may_wait(self) -> bool:
+        """True if another transaction may have locked what its job needs: a unique key, or the job that it cancels."""
+        return self.new is not None and (self.new.unique is not None or self.cancels is not None)
 
 
 class Schedule:
@@ -128,7 +136,30 @@ class Schedule:
         return self._restore(row)
 
     def _make(self, tx: Tx, made: Made, due: Iterable[_Due]) -> None:
-        taken = [(one, one.new) for one in _take(tx, sorted(due, key=lambda one: one.row.name)) if one.new is not None]
+        """Record the decisions, and make their jobs."""
+        ordered = sorted(due, key=lambda one: one.row.name)
+        self._make_each(tx, made, [one for one in ordered if not one.may_wait])
+        self._make_or_leave(tx, made, [one for one in ordered if one.may_wait])
+
+    def _make_or_leave(self, tx: Tx, made: Made, due: Sequence[_Due]) -> None:
+        """Do the same, but leave a tick for later whose job needs rows that another transaction has locked."""
+        if not due:
+            return
+        found = tx.unless_locked(partial(self._make_each, tx, Made(), due))
+        if found is not None:
+            made.jobs.extend(found.jobs)
+            made.cancelled.extend(found.cancelled)
+        elif len(due) > 1:
+            for one in due:
+                self._make_or_leave(tx, made, [one])
+        else:
+            row = due[0].row
+            made.problems[row.name] = LOCKED
+            if isinstance(row, Stored):
+                schedule_rows.hold(tx, row, LOCKED, look_at=tx.now + LOCKED_US)
+
+    def _make_each(self, tx: Tx, made: Made, due: Sequence[_Due]) -> Made:
+        taken = [(one, one.new) for one in _take(tx, due) if one.new is not None]
         uniqueness.reserve(tx, [new for _, new in taken])  # keys before jobs, as `lock_order` says
         for one, _ in sorted(taken, key=lambda one: one[0].cancels or ""):
             if one.cancels is not None:
@@ -142,6 +173,7 @@ class Schedule:
                 schedule_rows.set_last(tx, one.row, job.id)
             else:
                 made.jobs.append(job)
+        return made
 
 
 def _take(tx: Tx, due: Sequence[_Due]) -> list[_Due]:

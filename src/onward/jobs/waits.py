@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -163,13 +164,19 @@ def take_early(tx: Tx, job_id: str, *, route: Route) -> Job | None:
 
 
 def end_due(tx: Tx, limit: int, *, enqueuer: JobEnqueuer) -> list[Job]:
-    """End at most `limit` waits whose time has come; each job is QUEUED, or FAILED with the code WAIT_TIMEOUT."""
+    """End at most `limit` waits whose time has come; each job is QUEUED, or FAILED with the code WAIT_TIMEOUT.
+
+    A failure is left for later while another transaction has locked the unique key of the job that it brings.
+    """
     ended = []
     for job in map(row.decode, tx.all(_due, now=tx.now, limit_=limit)):
         if job.wait is not None and job.wait.otherwise:
             ended.append(_go_on(tx, job, job.wait.otherwise[0], route=enqueuer.route))
         elif job.wait is not None:
-            ended.append(_fail(tx, job, job.wait, enqueuer))
+            fail = partial(_fail, tx, job, job.wait, enqueuer)
+            failed = fail() if job.on_failure is None else tx.unless_locked(fail)
+            if failed is not None:
+                ended.append(failed)
     return ended
 
 

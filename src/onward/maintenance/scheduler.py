@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import due, expiry, waits
 from onward.jobs.model import Job
-from onward.jobs.schedule import Schedule, until_next
+from onward.jobs.schedule import LOCKED, Schedule, until_next
 from onward.jobs.timings import Timings
 from onward.maintenance.agenda import Agenda
 from onward.maintenance.service import Service
@@ -19,6 +19,7 @@ from onward.telemetry import logger
 
 PAGE = 500
 LOCKED_PAUSE_S = 0.02
+LEFT_PAUSE_S = 0.5
 
 
 class DelayedJobs(Service):
@@ -75,15 +76,18 @@ class RecurringJobs(Service):
         if not self._agenda.is_due():
             return self._agenda.pause_s
         wait_us = await self._writer.database.read(until_next)
+        soonest_s = LOCKED_PAUSE_S
         if not self._schedule.known or (wait_us is not None and wait_us <= 0):
             async for made in self._schedule.tick(self._writer):
+                if LOCKED in made.problems.values():  # each look waits for a moment, and so do others of this process
+                    soonest_s = LEFT_PAUSE_S
                 self._warn(made.problems)
                 self._dispatcher.count(made.jobs)
                 self._dispatcher.count_ended(made.cancelled)
                 await self._dispatcher.deliver(made.jobs, after_response=self._dispatcher.defer)
             wait_us = await self._writer.database.read(until_next)
         # One that is due still is locked by somebody who changes it.
-        self._agenda.schedule(None if wait_us is None else max(wait_us / 1_000_000, LOCKED_PAUSE_S))
+        self._agenda.schedule(None if wait_us is None else max(wait_us / 1_000_000, soonest_s))
         return self._agenda.pause_s
 
     def stand_by(self) -> None:

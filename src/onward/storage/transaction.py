@@ -5,20 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from onward.storage.base import Locked, TransactionEnded
 
 if TYPE_CHECKING:
     from onward.storage.engine import Database
 
+T = TypeVar("T")
 BRIEF_WAIT_MS = 50
+SKIP_WAIT_MS = 10  # where the change is left for later
 LOCKED = "another transaction uses the same rows, and takes too long: try again later"
 
 
 class Tx:
     """Runs the statements of a transaction function; knows the ledger's time, makes ids, moves counters."""
 
+    _skip_wait_ms = SKIP_WAIT_MS
     ends_soon = True  # so that others may wait for what it locks at its end
 
     def __init__(self, database: Database, connection: Any) -> None:
@@ -180,6 +183,26 @@ class Tx:
                 raise Locked(LOCKED) from error
             raise
         self._driver.limit_lock_waits(self, self._wait_ms)
+
+    def unless_locked(self, change: Callable[[], T]) -> T | None:
+        """Return the result of a change; None if it needs rows that another transaction has locked: it is undone then.
+
+        For one of many things that a function does, so that the others do not wait with it; it is left for later.
+        """
+        before = self._wait_ms
+        try:
+            with self.part():
+                self.wait_briefly(min(before or self._skip_wait_ms, self._skip_wait_ms))
+                result = change()
+                self._driver.limit_lock_waits(self, before)
+        except Exception as error:
+            if isinstance(error, Locked) or self._driver.is_lock_timeout(error):
+                self._skip_wait_ms = 1  # many may need the same row
+                return None  # the limit of before is back, with the savepoint
+            raise
+        finally:
+            self._wait_ms = before
+        return result
 
     @property
     def lock_wait_s(self) -> float:

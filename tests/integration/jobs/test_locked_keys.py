@@ -1,0 +1,190 @@
+"""Unique keys that another transaction has locked, on PostgreSQL: nothing waits but what needs them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import pytest
+import sqlalchemy as sa
+
+from onward.handlers.base import wait_for
+from onward.jobs import claims, dispatched, ledger, recording, recovery, schedule_rows, uniqueness, waits
+from onward.jobs.dispatched import Dispatched
+from onward.jobs.model import Job, JobError, NewJob, UniqueKey
+from onward.jobs.outcome import Outcome
+from onward.jobs.schedule import LOCKED, Made, Schedule
+from onward.jobs.schedule_entry import Entry
+from onward.jobs.schedule_rows import Stored
+from onward.jobs.states import JobStatus
+from onward.storage.lock_order import ALONE
+from onward.storage.tables import jobs, runners, schedule, schedules
+from onward.storage.transaction import Tx
+from onward.storage.writer import Writer
+from tests.ledgers import OLDER, accept, new_job, writing
+from tests.runners import Enqueuer
+
+S = JobStatus
+HELD, FREE, PLAIN = "test.held", "test.free", "test.plain"
+YEARLY = "0 0 1 1 *"  # so that no tick comes but by `put_off`
+KEY = UniqueKey("digest", ("scheduled", "queued", "running", "retrying", "waiting"))
+take = partial(uniqueness.accept, insert=ledger.accept)
+
+
+class UniqueNotices(Enqueuer):
+    """Brings unique jobs of failures, one for each name of `on_failure`."""
+
+    accept_undelivered = staticmethod(take)
+
+    @staticmethod
+    def prepare_on_failure(failed: Job, error: JobError) -> NewJob:  # noqa: ARG004
+        return unique(failed.on_failure or "")
+
+
+def unique(handler: str) -> NewJob:
+    return replace(new_job(handler), unique=KEY)
+
+
+@contextmanager
+def locked_key(writer: Writer, within_s: float = 2.0) -> Iterator[None]:
+    """Hold the key of HELD, as the open transaction of a caller does, and roll back."""
+    with closing(writer.database.connect()) as other:
+        other.execute("BEGIN")
+        taken = "INSERT INTO _ledger.uniques (handler, key, job, situations) VALUES (%s, %s, 'job_other', 'queued')"
+        other.execute(writer.database.named(taken), (HELD, KEY.digest))
+        began = time.monotonic()
+        yield
+        assert time.monotonic() - began < within_s, "it has waited for the lock"
+        other.execute("ROLLBACK")
+
+
+ENTRIES = {
+    new.handler: Entry.checked(new.handler, new, YEARLY, "UTC") for new in (unique(HELD), unique(FREE), new_job(PLAIN))
+}
+
+
+def restored(row: Stored) -> Entry:
+    return ENTRIES[row.name]
+
+
+def tick(writer: Writer, plan: Schedule) -> tuple[list[str], dict[str, str]]:
+    """Return the handlers of the jobs that were made, and the problems."""
+
+    async def all_made() -> list[Made]:
+        return [made async for made in plan.tick(writer)]
+
+    found = asyncio.run(all_made())
+    problems = {name: problem for made in found for name, problem in made.problems.items()}
+    return sorted(job.handler for made in found for job in made.jobs), problems
+
+
+def come_due(writer: Writer) -> None:
+    """Let all schedules be due."""
+
+    def move(tx: Tx) -> None:
+        tx.execute(sa.update(schedules).values(next_at=tx.now, look_at=tx.now))
+        tx.execute(sa.update(schedule).values(next_at=tx.now))
+
+    writer.run_sync(move, ALONE)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_tick_whose_key_is_locked_keeps_no_other_schedule_from_its_ticks(
+    postgres_ledger: str,
+    stored: bool,  # noqa: FBT001
+) -> None:
+    """The tick that waits for the key comes when the lock is gone."""
+    with writing(postgres_ledger) as writer:
+        plan = Schedule([] if stored else ENTRIES.values(), take, restored)
+        for entry in ENTRIES.values() if stored else ():
+            writer.run_sync(partial(schedule_rows.insert, entry=entry, by="root"), ALONE)
+        assert tick(writer, plan) == ([], {})
+        come_due(writer)
+        with locked_key(writer):
+            assert tick(writer, plan) == ([FREE, PLAIN], {HELD: LOCKED})
+        come_due(writer)
+        made, problems = tick(writer, plan)
+        assert HELD in made
+        assert problems == {}
+
+
+def test_a_wait_that_fails_keeps_no_other_from_its_end_while_the_key_of_its_notice_is_locked(
+    postgres_ledger: str,
+) -> None:
+    def wait(tx: Tx, on_failure: str) -> Job:
+        job = accept(tx, steps=("approval", "later"), on_failure=on_failure)
+        claimed = claims.claim(tx, job.id, runner="one", worker="w", backend="here", isolated=False)
+        assert claimed is not None
+        outcome = Outcome(S.WAITING, wait=wait_for("approval", str, timeout=timedelta(seconds=1)))
+        recording.record_outcome(tx, claimed, outcome, steps=claimed.steps)
+        tx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(due_at=1))
+        return job
+
+    with writing(postgres_ledger) as writer:
+        waiting = [writer.run_sync(partial(wait, on_failure=name)) for name in (HELD, FREE, HELD)]
+        end = partial(waits.end_due, limit=10, enqueuer=UniqueNotices())
+        with locked_key(writer):
+            assert [job.id for job in writer.run_sync(end)] == [waiting[1].id]
+        assert {job.id for job in writer.run_sync(end)} == {waiting[0].id, waiting[2].id}
+        assert handlers(writer) == [FREE, HELD]
+
+
+def test_jobs_of_a_dead_process_go_on_while_the_key_of_a_notice_of_poison_is_locked(postgres_ledger: str) -> None:
+    """The one whose failure waits for the key counts the crash when the lock is gone."""
+
+    def crashed(tx: Tx, crashes: int, on_failure: str) -> str:
+        job = accept(tx, on_failure=on_failure)
+        tx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(deaths=crashes))
+        assert claims.claim(tx, job.id, runner="one", worker="w", backend="here", isolated=crashes > 0) is not None
+        return job.id
+
+    with writing(postgres_ledger) as writer:
+        enter = sa.insert(runners)
+        writer.run_sync(lambda tx: tx.execute(enter, id="one", beat=1, place="", name="s", started_at=tx.now, **OLDER))
+        last = claims.MAX_CRASHES
+        ids = [
+            writer.run_sync(partial(crashed, crashes=n, on_failure=name))
+            for n, name in ((last, HELD), (last, FREE), (0, HELD))
+        ]
+        reclaim = partial(recovery.reclaim_dead, runner="one", enqueuer=UniqueNotices())
+        with locked_key(writer):
+            batch = writer.run_sync(partial(reclaim, beat=1))
+            assert batch is not None
+            assert (batch.more, batch.left) == (False, True)
+            assert statuses(writer, ids) == [S.RUNNING, S.FAILED, S.QUEUED]
+        writer.run_sync(partial(reclaim, beat=None))
+        assert statuses(writer, ids) == [S.FAILED, S.FAILED, S.QUEUED]
+        assert handlers(writer) == [FREE, HELD]
+
+
+def test_jobs_that_were_dispatched_go_on_while_the_key_of_one_of_them_is_locked(postgres_ledger: str) -> None:
+    """Each chunk is of another step, and the locked one is tried again later."""
+    news = [new_job(PLAIN, id="job_1"), replace(unique(HELD), id="job_2"), replace(unique(FREE), id="job_3")]
+    stored = [dispatched.encode_chunk([new]) for new in news]
+    with writing(postgres_ledger, timeout_s=0.2) as writer:
+
+        def expand() -> list[str]:
+            found: list[Job] = []
+            asyncio.run(dispatched.expand_all(writer, take, found.extend, enqueuer=Enqueuer(), left=set()))
+            return [job.id for job in found]
+
+        writer.run_sync(lambda tx: dispatched.accept(tx, Dispatched(stored=stored), ledger.accept))
+        with locked_key(writer, within_s=20.0):
+            assert expand() == ["job_1", "job_3"]
+        assert expand() == ["job_2"]
+
+
+def statuses(writer: Writer, ids: list[str]) -> list[JobStatus]:
+    found = writer.run_sync(lambda tx: ledger.get_many(tx, ids))
+    return [found[job_id].status for job_id in ids]
+
+
+def handlers(writer: Writer) -> list[str]:
+    """Return the handlers of the jobs that failures have brought."""
+    brought = sa.select(jobs.c.handler).where(jobs.c.handler != "conformance.job").order_by(jobs.c.handler)
+    return writer.run_sync(lambda tx: tx.scalars(brought))
