@@ -97,7 +97,7 @@ class Schedule:
             row = present.get(entry.name)
             if row is None:
                 schedule_rows.insert_row(tx, entry)
-            elif row.rule != entry.rule:
+            elif row.rule != entry.rule or (not self.known and _is_far_ahead(tx, entry, row)):
                 schedule_rows.set_rule(tx, row, entry)
             elif row.paused_at is None and row.next_at <= tx.now:
                 due.append((entry, row))
@@ -187,6 +187,11 @@ def _take(tx: Tx, due: Sequence[_Due]) -> list[_Due]:
     return [one for one in due if isinstance(one.row, Stored) or schedule_rows.tick_row(tx, one.row, one.ticked)]
 
 
+def _is_far_ahead(tx: Tx, entry: Entry, row: Row) -> bool:
+    """Return whether the next tick is none of the near ones: the clock was ahead, and has been set back."""
+    return row.next_at > entry.next(tx.now + MISSED_AFTER_US)
+
+
 def until_next(tx: Tx) -> int | None:
     """Return the microseconds until a schedule is due; None if none will be without a change."""
     at = schedule_rows.next_look(tx)
@@ -204,6 +209,8 @@ def _decide(tx: Tx, entry: Entry, row: Row | Stored, last_jobs: Mapping[str, Job
     """Decide about the tick of a schedule that is due: one job stands for all ticks that have come meanwhile."""
     tick = max(entry.newest(tx.now), row.next_at)
     ticked = Ticked(entry.next(tx.now), row.last_at, row.last_job, row.skipped_at)
+    if row.next_at > tx.now:  # it is looked at because the clock was set back
+        return _Due(row, ticked)
     if tx.now - tick > MISSED_AFTER_US and entry.missed is ScheduleMissed.SKIP:
         return _Due(row, ticked)
     last = last_jobs.get(row.last_job or "")

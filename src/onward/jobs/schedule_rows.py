@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from onward.jobs.schedule_entry import Entry
-from onward.storage.sql import insert_new
+from onward.storage.sql import as_list, in_array, insert_new
 from onward.storage.tables import schedule, schedules
 from onward.storage.transaction import Tx
 
@@ -103,6 +103,13 @@ _due = (
     .limit(_p("limit_", type_=sa.Integer))
     .with_for_update(skip_locked=True)
 )
+_later = (
+    sa.select(schedules.c.name)
+    .where(schedules.c.look_at > _p("now"))
+    .limit(_p("limit_", type_=sa.Integer))
+    .with_for_update(skip_locked=True)
+)
+_look_again = sa.update(schedules).where(in_array(schedules.c.name, "names")).values(look_at=_p("now"))
 _next_stored = sa.select(sa.func.min(schedules.c.look_at))
 _insert = insert_new(schedules).values(
     name=_p("name_"),
@@ -194,6 +201,12 @@ def count_held(tx: Tx) -> int:
 def due(tx: Tx, limit: int) -> list[Stored]:
     """Return schedules made at run time that are due, longest first; locked, without those that others have locked."""
     return [Stored._make(row) for row in tx.all(_due, now=tx.now, limit_=limit)]
+
+
+def look_again(tx: Tx, limit: int) -> int:
+    """Have schedules made at run time looked at now that are due later; return how many, at most `limit`."""
+    names = tx.scalars(_later, now=tx.now, limit_=limit)
+    return tx.execute(_look_again, names=as_list(names), now=tx.now) if names else 0
 
 
 def insert(tx: Tx, entry: Entry, by: str | None) -> bool:

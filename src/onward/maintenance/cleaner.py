@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from onward.jobs import batches, chunks, dispatched, idempotency, log_lines, uniqueness, waits
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
+from onward.maintenance.ledger_clock import LedgerClock
 from onward.maintenance.service import Service
 from onward.storage.batches import in_batches
 from onward.storage.tables import jobs, marks
@@ -46,17 +47,30 @@ class Cleaner(Service):
 
     name = "cleaner"
 
-    def __init__(self, writer: Writer, retention: Retention, timings: Timings = Timings()) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        retention: Retention,
+        timings: Timings = Timings(),
+        clock: LedgerClock | None = None,
+    ) -> None:
         self._writer = writer
         self._retention = retention
+        self._clock = clock or LedgerClock()
         self._interval_s = timings.clean_interval_s
         self._next_at = time.monotonic() + self._interval_s
 
     async def run_once(self) -> float:
+        # Also before anything is to be deleted: the clock is compared with that look.
+        is_trusted = await self._clock.is_trusted(self._writer.database)
         if time.monotonic() >= self._next_at:
-            await self.prune()
+            if is_trusted:
+                await self.prune()
             self._next_at = time.monotonic() + self._interval_s
         return max(self._next_at - time.monotonic(), 0.0)
+
+    def stand_by(self) -> None:
+        self._next_at = time.monotonic() + self._interval_s
 
     async def prune(self) -> int:
         """Delete old rows, and return the number of jobs among them. Raises Unavailable."""

@@ -9,6 +9,7 @@ from functools import partial
 from onward.jobs import history_rows
 from onward.jobs.stats_step import KEPT_US, StatsStep
 from onward.jobs.timings import Timings
+from onward.maintenance.ledger_clock import LedgerClock
 from onward.maintenance.service import Service
 from onward.storage.batches import ShortCommits, in_batches
 from onward.storage.revision import Revision
@@ -26,8 +27,11 @@ class History(Service):
 
     name = "history"
 
-    def __init__(self, writer: Writer, kept: timedelta | None, timings: Timings) -> None:
+    def __init__(
+        self, writer: Writer, kept: timedelta | None, timings: Timings, clock: LedgerClock | None = None
+    ) -> None:
         self._writer = writer
+        self._clock = clock or LedgerClock()
         self._revision = Revision(writer.database, timings.recheck_s)
         self._commits = ShortCommits(writer, most=COMMITS)
         self._interval_s = timings.history_interval_s
@@ -41,7 +45,8 @@ class History(Service):
             await self.add_up()
         if time.monotonic() >= self._clean_at:
             self._clean_at = time.monotonic() + self._clean_interval_s
-            await in_batches(self._writer, partial(history_rows.prune, failures_us=self._failures_us), most=ROWS)
+            if await self._clock.is_trusted(self._writer.database):
+                await in_batches(self._writer, partial(history_rows.prune, failures_us=self._failures_us), most=ROWS)
         return self._interval_s
 
     async def add_up(self) -> None:
@@ -54,3 +59,4 @@ class History(Service):
 
     def stand_by(self) -> None:
         self._revision.forget()
+        self._clean_at = time.monotonic() + self._clean_interval_s

@@ -14,6 +14,7 @@ from onward.maintenance.batches import UnfinishedBatches
 from onward.maintenance.callers import CallersCounters, CallersJobs
 from onward.maintenance.cleaner import Cleaner, Retention
 from onward.maintenance.history import History
+from onward.maintenance.ledger_clock import LedgerClock
 from onward.maintenance.recovery import Recovery
 from onward.maintenance.redelivery import BlockedJobs, OwnRedelivery, Redelivery
 from onward.maintenance.scheduler import DelayedJobs, RecurringJobs
@@ -41,6 +42,7 @@ class Maintenance:
         """`takes` are the destinations whose jobs this process runs."""
         self._lease = lease
         self._interval_s = timings.tick_interval_s
+        clock = LedgerClock()
         self._recovery = Recovery(writer, dispatcher, timings)
         self.services: Sequence[Service] = (
             DelayedJobs(writer, dispatcher, timings),
@@ -60,8 +62,8 @@ class Maintenance:
             CallersCounters(writer, timings),
             self._recovery,
             UnfinishedBatches(writer, keeper, timings),
-            History(writer, retention.jobs, timings),
-            Cleaner(writer, retention, timings),
+            History(writer, retention.jobs, timings, clock),
+            Cleaner(writer, retention, timings, clock),
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._log = logger("maintenance")

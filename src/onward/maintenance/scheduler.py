@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onward.dispatch.dispatcher import Dispatcher
-from onward.jobs import due, expiry, waits
+from onward.jobs import due, expiry, schedule_rows, waits
 from onward.jobs.model import Job
 from onward.jobs.schedule import LOCKED, Schedule, until_next
 from onward.jobs.timings import Timings
 from onward.maintenance.agenda import Agenda
+from onward.maintenance.ledger_clock import LedgerClock
 from onward.maintenance.service import Service
-from onward.storage.batches import ShortCommits
+from onward.storage.batches import ShortCommits, in_batches
 from onward.storage.lock_order import LAST
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -20,6 +21,8 @@ from onward.telemetry import logger
 PAGE = 500
 LOCKED_PAUSE_S = 0.02
 LEFT_PAUSE_S = 0.5
+SET_BACK_S = 60.0  # a clock that is set back by less makes a schedule wait for as long
+ROWS = 500  # that one commit changes at most
 
 
 class DelayedJobs(Service):
@@ -69,13 +72,21 @@ class RecurringJobs(Service):
         self._writer = writer
         self._dispatcher = dispatcher
         self._schedule = schedule
+        self._clock = LedgerClock()
+        self._is_set_back = False
         self._agenda = Agenda(writer.database, timings)
         self._problems: dict[str, str] = {}  # those that the log has, by schedule
 
     async def run_once(self) -> float:
         if not self._agenda.is_due():
             return self._agenda.pause_s
-        wait_us = await self._writer.database.read(until_next)
+        now, wait_us = await self._writer.database.read(lambda tx: (tx.now, until_next(tx)))
+        if self._clock.moved_s(now) < -SET_BACK_S:
+            self._is_set_back = True
+        if self._is_set_back:  # the next ticks that were recorded before may be far ahead
+            self._schedule.forget()
+            await in_batches(self._writer, schedule_rows.look_again, most=ROWS)
+            self._is_set_back = False
         soonest_s = LOCKED_PAUSE_S
         if not self._schedule.known or (wait_us is not None and wait_us <= 0):
             async for made in self._schedule.tick(self._writer):
