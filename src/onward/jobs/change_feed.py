@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from time import monotonic
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from onward.jobs import chunks, row
 from onward.jobs.base import JobsError
-from onward.jobs.ledger import get_many
+from onward.jobs.ledger import rows
 from onward.jobs.model import EVERYTHING, Job, Visible
 from onward.jobs.position import Position, Snapshot
 from onward.jobs.timings import Timings
@@ -37,6 +37,7 @@ MIN_INTERVAL_S = 0.005  # at least, between two reads
 PAGE = 500
 ERROR_PAUSE_S = 0.5
 MAX_PENDING = 10_000
+MAX_PENDING_BYTES = 32_000_000  # of the same jobs, as the ledger has them
 W = TypeVar("W")
 Wanted = Callable[[Job], bool]
 
@@ -69,6 +70,14 @@ class SlowConsumer(JobsError):
     """The subscriber reads its changes too slowly."""
 
 
+class Pending(NamedTuple):
+    """A change that the subscriber has not taken yet."""
+
+    job: Job
+    since: Position
+    size: int
+
+
 class Subscription:
     """An iterator of changed jobs, each with a higher version than before; versions in between may be left out.
 
@@ -77,39 +86,43 @@ class Subscription:
 
     def __init__(self, latest: Callable[[], Position], wanted: Wanted) -> None:
         self._wanted = wanted
-        self._pending: dict[str, tuple[Job, Position]] = {}
+        self._pending: dict[str, Pending] = {}
+        self._size = 0
         self._latest = latest
         self._ready = asyncio.Event()
         self._overflow = False
 
-    def put(self, job: Job, since: Position) -> None:
-        """Add a change. `since` is the position of the read before the one that found it."""
-        if not self._wanted(job):
+    def put(self, job: Job, since: Position, size: int = 0) -> None:
+        """Add a change of so many bytes. `since` is the position of the read before the one that found it."""
+        if self._overflow or not self._wanted(job):
             return
         found = self._pending.get(job.id)
-        if found is None and len(self._pending) >= MAX_PENDING:
+        self._size += size if found is None else size - found.size
+        self._pending[job.id] = Pending(job, since if found is None else found.since, size)
+        if len(self._pending) > MAX_PENDING or self._size > MAX_PENDING_BYTES:
             self._overflow = True
-        else:
-            self._pending[job.id] = (job, since if found is None else found[1])
+            self._pending.clear()  # the subscriber gets none of them
         self._ready.set()
 
     @property
     def position(self) -> Position:
         """The position of a reader that has got what was returned so far, and nothing else."""
         # Those that wait are in the order of the reads that found them first.
-        return next(iter(self._pending.values()))[1] if self._pending else self._latest()
+        return next(iter(self._pending.values())).since if self._pending else self._latest()
 
     def __aiter__(self) -> Subscription:
         return self
 
     async def __anext__(self) -> Job:
-        """Return the next change. Raises SlowConsumer if more than `MAX_PENDING` jobs have piled up."""
-        while not self._pending:
+        """Return the next change. Raises SlowConsumer if too many jobs have piled up, or too large ones."""
+        while not (self._pending or self._overflow):
             self._ready.clear()
             await self._ready.wait()
         if self._overflow:
             raise SlowConsumer
-        return self._pending.pop(next(iter(self._pending)))[0]
+        taken = self._pending.pop(next(iter(self._pending)))
+        self._size -= taken.size
+        return taken.job
 
 
 class OutputWatch:
@@ -119,7 +132,7 @@ class OutputWatch:
         self.read_to = read_to  # the offset of the last chunk that the reader has, -1 for none
         self._ready = asyncio.Event()
 
-    def put(self, job: Job, since: Position) -> None:  # noqa: ARG002 - as a Subscription's
+    def put(self, job: Job, since: Position, size: int = 0) -> None:  # noqa: ARG002 - as a Subscription's
         self.see()
 
     def see(self) -> None:
@@ -259,10 +272,10 @@ class ChangeFeed:
                     if self._is_quiet:
                         self._look_in(self._timings.change_poll_s)
                     self._changed_at = monotonic()
-                for job in changed:
+                for job, size in changed:
                     assert before is not None  # noqa: S101 - it has found changes since then
                     for subscription in (*self._jobs.get(job.id, ()), *self._all):
-                        subscription.put(job, before.position)
+                        subscription.put(job, before.position, size)
             except StorageError:
                 self._log.debug("changes cannot be read")  # of an outage the ledger's writer warns, once
                 await self._pause_after_error()
@@ -327,12 +340,12 @@ class ChangeFeed:
 
     def _poll_all(
         self, tx: Tx, outputs: list[str]
-    ) -> tuple[tuple[list[Job], Snapshot | None, dict[str, int]], dict[str, int]]:
+    ) -> tuple[tuple[list[tuple[Job, int]], Snapshot | None, dict[str, int]], dict[str, int]]:
         """Do as `_poll` does, and return the newest offset of each job whose output is read."""
         return self._poll(tx), chunks.newest(tx, outputs) if outputs else {}
 
-    def _poll(self, tx: Tx) -> tuple[list[Job], Snapshot | None, dict[str, int]]:
-        """Return the changed jobs, and what is seen and known then; it may be run twice."""
+    def _poll(self, tx: Tx) -> tuple[list[tuple[Job, int]], Snapshot | None, dict[str, int]]:
+        """Return the changed jobs with their sizes, and what is seen and known then; it may be run twice."""
         seen = self._seen
         if seen is None:
             return [], None, {}
@@ -346,16 +359,23 @@ class ChangeFeed:
         owners = self._owners  # others change it meanwhile: who has joined before a commit is among them by now
         wanted = [
             change.id
-            for change in changes
+            for change in {change.id: change for change in changes}.values()
             if self._known.get(change.id, 0) < change.version
             and (None in owners or change.owner in owners or change.id in self._jobs)
         ]
         found = [
-            job for start in range(0, len(wanted), PAGE) for job in get_many(tx, wanted[start : start + PAGE]).values()
+            (row.decode(values), _size(values))
+            for start in range(0, len(wanted), PAGE)
+            for values in rows(tx, wanted[start : start + PAGE])
         ]
         # A job may have changed once more since its number was read: that change is in `found`, and is not sent again.
-        known = {change.id: change.version for change in changes} | {job.id: job.version for job in found}
-        return sorted(found, key=lambda job: (job.status.value, job.id)), now, known
+        known = {change.id: change.version for change in changes} | {job.id: job.version for job, _ in found}
+        return sorted(found, key=lambda one: (one[0].status.value, one[0].id)), now, known
+
+
+def _size(values: Sequence[Any]) -> int:
+    """Return the bytes of a row's texts."""
+    return sum(len(value) for value in values if isinstance(value, str))
 
 
 def _discard(watches: dict[str, set[W]], job_id: str, watch: W) -> None:

@@ -135,17 +135,35 @@ async def test_a_slow_subscriber_gets_an_error(
             await _drained(subscription)
 
 
+async def test_the_jobs_of_a_slow_subscriber_have_a_bound_in_bytes(
+    writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole jobs are kept, and thousands of large ones would fill the memory."""
+    monkeypatch.setattr(change_feed, "MAX_PENDING_BYTES", 5_000)
+    async with changes.watch_all() as subscription, asyncio.timeout(10):
+        for _ in range(10):
+            job = await writer.run(lambda tx: accept(tx, steps=("s" * 1_000,)))
+            while (await anext(subscription)).id != job.id:
+                pass
+        for _ in range(10):
+            await writer.run(lambda tx: accept(tx, steps=("s" * 1_000,)))
+        await until(lambda: subscription._overflow)
+        assert not subscription._pending
+        with pytest.raises(SlowConsumer):
+            await _drained(subscription)
+
+
 async def test_only_jobs_that_a_subscriber_may_see_are_read(
     writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A subscription to a viewer's own jobs does not make the process read everybody's."""
     read: list[str] = []
 
-    def noted(tx: Tx, ids: Sequence[str]) -> dict[str, Job]:
+    def noted(tx: Tx, ids: Sequence[str]) -> list[Any]:
         read.extend(ids)
-        return ledger.get_many(tx, ids)
+        return ledger.rows(tx, ids)
 
-    monkeypatch.setattr(change_feed, "get_many", noted)
+    monkeypatch.setattr(change_feed, "rows", noted)
     async with changes.watch_all(Visible(owner="ann")) as subscription, asyncio.timeout(10):
         his = await writer.run(lambda tx: accept(tx, owner="ben"))
         mine = await writer.run(lambda tx: accept(tx, owner="ann"))
