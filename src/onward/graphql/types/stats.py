@@ -23,7 +23,7 @@ from onward.storage.transaction import Tx
 T = TypeVar("T")
 MAX_PARTS = 50
 MAX_INT = 2**31 - 1  # of GraphQL; a greater number would be an error
-From = Annotated[datetime, strawberry.argument(name="from", description="The begin of the time.")]
+From = Annotated[datetime, strawberry.argument(name="from", description="The start of the time.")]
 To = Annotated[datetime, strawberry.argument(description="The end of the time, which is not part of it.")]
 Named = Annotated[
     list[str] | None,
