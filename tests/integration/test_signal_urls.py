@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from onward import JobContext, Onward, sequence, wait_for
+from onward.api import signals
 from onward.config.settings import Settings
 from onward.jobs import commands
 from onward.jobs.model import EVERYTHING
@@ -192,6 +194,21 @@ async def publish(job: JobContext, approval: Approval) -> str:
 
 
 asked = sequence("signals.asked", (ask, wait_for("approval", Approval), publish), mutation=True)
+
+
+async def test_a_body_that_does_not_arrive_is_408(
+    api: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "BODY_TIMEOUT_S", 0.1)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(60)
+
+    url, headers = url_of(settings, await waiting(api)), {"content-type": "application/json"}
+    async with asyncio.timeout(20):
+        answer = await api.http.post(url, content=slowly(), headers=headers)
+    assert (answer.status_code, answer.json()["errors"][0]["message"]) == (408, "the body took too long to arrive")
 
 
 async def test_an_address_of_a_step_is_for_its_run_of_the_job(api: Api) -> None:

@@ -5,6 +5,7 @@ The token in the address is the right to send it, so that no session and no cook
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from onward.storage.base import Unavailable
 from onward.web import pages
 
 BODY_BYTES = 100_000
+BODY_TIMEOUT_S = 20.0
 FIELDS = 200  # of a form, at most
 SENDER = waits.Sender(name="signal url")
 Answer = Callable[[Request, str], Awaitable[Response]]
@@ -131,15 +133,18 @@ async def _payload(request: Request, wait: Wait) -> Any:
 
 
 async def _body(request: Request) -> bytes:
-    body = b""
+    body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_BYTES:
-                raise Refused(413, f"the body may have {BODY_BYTES:,} bytes at most")
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > BODY_BYTES:
+                    raise Refused(413, f"the body may have {BODY_BYTES:,} bytes at most")
+    except TimeoutError:
+        raise Refused(408, "the body took too long to arrive") from None
     except ClientDisconnect as error:
         raise Refused(400, "the body has not come whole") from error
-    return body
+    return bytes(body)
 
 
 def _said(request: Request, status: int, message: str) -> Response:
