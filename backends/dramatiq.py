@@ -8,6 +8,7 @@
 | a job | runs on the event loop: Dramatiq's thread hands it over, see `in_flight.py` |
 | pick-up | an idle consumer blocks on a wake-up list, so that it need not poll |
 | a worker dies with messages fetched | the others give them back after some seconds, see `redis_rescue.py` |
+| the answer of a fetch is lost | the worker goes on under another id, and the old one counts as dead |
 | Redis forgets | its run id or our sentinel key changes, and maintenance delivers again |
 
 The parts of it that speak to Redis are in the `redis_*.py` files beside this one.

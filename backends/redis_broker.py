@@ -86,12 +86,14 @@ class Broker(RedisBroker):
     def call_many(self, calls: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
         """Run Dramatiq's script for each call of `(command, queue, *arguments)`, in one round trip; return the answers.
 
-        Raises redis.RedisError, and then some of them may have been done.
+        Raises redis.RedisError, and then some of them may have been done. Messages that Redis took out of a queue for a
+        fetch whose answer was lost are given away: this worker goes on under another id.
         """
         script, fetches = self.scripts["dispatch"], any(command == "fetch" for command, *_ in calls)
-        common = (self.broker_id, self.heartbeat_timeout, self.dead_message_ttl)
+        takes = any(call[0] == "fetch" and call[2] for call in calls)
         now = current_millis()
         for attempt in (1, 2):
+            common = (self.broker_id, self.heartbeat_timeout, self.dead_message_ttl)
             pipe = self.client.pipeline(transaction=False)
             for command, queue_name, *own in calls:
                 pipe.evalsha(script.sha, 1, self.namespace, command, now, queue_name, *common, 0, UNPACK, *own)
@@ -99,11 +101,14 @@ class Broker(RedisBroker):
                 pipe.evalsha(self.rescue.sha, 1, self.namespace, *self._rescue_arguments(now))
             try:
                 answers = list(pipe.execute())[: len(calls)]
-            except redis.exceptions.NoScriptError:
-                if attempt == 2:  # noqa: PLR2004
+            except redis.RedisError as error:
+                if takes and self.broker_id == common[0]:
+                    # Messages of the old id that are still held here come twice, which does no harm.
+                    self.broker_id = secrets.token_hex(16)
+                if attempt == 2 or not isinstance(error, redis.exceptions.NoScriptError):  # noqa: PLR2004
                     raise
+                self.client.script_load(self.rescue.script)  # first: where a fetch works, this does
                 self.client.script_load(script.script)
-                self.client.script_load(self.rescue.script)
             else:
                 self.heard = time.monotonic()
                 return answers

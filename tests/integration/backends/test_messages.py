@@ -1,17 +1,22 @@
 """The order of messages in Redis, as workers take them."""
 
 import math
+import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import dramatiq
 import orjson
 import pytest
+import redis
+from dramatiq.errors import ConnectionClosed
 
 from onward.backends.base import Delivery, Role
 from onward.backends.dramatiq import Dramatiq
 from onward.backends.redis_broker import Broker
 from onward.backends.redis_message import is_ours
 from onward.backends.redis_queues import QUEUE
+from onward.jobs.timings import Timings
 
 pytestmark = pytest.mark.anyio
 
@@ -87,4 +92,56 @@ def test_a_consumer_without_free_slots_still_sends_heartbeats(redis_url: str, na
     broker.heard = -math.inf
     assert next(consumer) is None
     assert broker.client.zscore(beats, broker.broker_id) is not None
+    broker.client.connection_pool.disconnect()
+
+
+def lose_answer(broker: Broker, consumer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Redis do what it is asked for, and the connection end before its answer."""
+    execute = redis.client.Pipeline.execute
+
+    def unheard(pipe: Any) -> None:
+        execute(pipe)
+        raise redis.TimeoutError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(redis.client.Pipeline, "execute", unheard)
+        with pytest.raises(ConnectionClosed):
+            next(consumer)
+    assert broker.client.llen(f"{broker.namespace}:{QUEUE}") == 0, "Redis has not handed it out"
+
+
+def lose_script(broker: Broker, consumer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Redis know Dramatiq's script, as from another program, and not the one that is called after it."""
+    broker.client.script_flush()
+    broker.client.script_load(broker.scripts["dispatch"].script)
+
+
+@pytest.mark.parametrize("lose", [lose_answer, lose_script])
+def test_a_worker_that_goes_on_gets_the_messages_of_a_fetch_that_failed_after_redis_had_taken_them_out(
+    redis_url: str,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    lose: Callable[[Broker, Any, pytest.MonkeyPatch], None],
+) -> None:
+    """Other messages keep coming, and one that the worker held meanwhile is acknowledged in the end."""
+    broker = Broker(redis_url, namespace, Timings(redis_heartbeat_timeout_s=0.5, redis_block_s=0.1))
+    broker.born = 0.0
+    consumer: Any = broker.consume(QUEUE, prefetch=8)
+    broker.enqueue_many([Delivery("job_held", "h")])
+    held = next(consumer)
+    broker.enqueue_many([Delivery("job_lost", "h")])
+    lose(broker, consumer, monkeypatch)
+    consumer = broker.consume(QUEUE, prefetch=8)  # as Dramatiq makes one after an error
+    found, until = list[str](), time.monotonic() + 30
+    while "job_lost" not in found:
+        assert time.monotonic() < until, "the message is left with a worker that does not know of it"
+        broker.enqueue_many([Delivery(f"job_{len(found)}", "h")])
+        if (message := next(consumer)) is not None:
+            found.append(message.args[0])
+            consumer._done(message)
+    consumer._done(held)
+    while broker.client.hlen(f"{namespace}:{QUEUE}.msgs"):
+        assert time.monotonic() < until, "a message is never acknowledged"
+        if (message := next(consumer)) is not None:
+            consumer._done(message)
     broker.client.connection_pool.disconnect()
