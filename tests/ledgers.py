@@ -6,7 +6,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,16 @@ def writing(url: str, **options: Any) -> Iterator[Writer]:
     finally:
         writer.close()
         database.close()
+
+
+@contextmanager
+def locked(writer: Writer, job: Job) -> Iterator[Any]:
+    """Lock the row of a job, as the open transaction of another process does, and roll back."""
+    with closing(writer.database.connect()) as other:
+        other.execute("BEGIN")
+        other.execute(writer.database.named("SELECT FROM _ledger.jobs WHERE id = %s FOR UPDATE"), (job.id,))
+        yield other
+        other.execute("ROLLBACK")
 
 
 def new_job(

@@ -56,6 +56,9 @@ _idle_held_by = _held_by.with_for_update(skip_locked=True)
 _any_held = (
     sa.select(jobs.c.id).where(held, jobs.c.runner == _p("runner_")).limit(1).with_hint(jobs, BY_HOLDER, "sqlite")
 )
+_any_assigned = (
+    sa.select(jobs.c.id).where(ready, jobs.c.delivered_to == _p("runner_")).limit(1).with_hint(jobs, BY_READY, "sqlite")
+)
 _held_among = _held.where(in_array(jobs.c.id, "ids"))
 _beat = sa.select(runners.c.beat).where(runners.c.id == _p("runner_")).with_for_update()
 _forget = sa.delete(runners).where(runners.c.id == _p("runner_"))
@@ -170,8 +173,16 @@ def orphaned_runners(tx: Tx, *, assigned: Collection[str]) -> list[str]:
     return sorted({*tx.scalars(_unknown_holders)} | ({*assigned} - known))
 
 
+def has_jobs(tx: Tx, *, runner: str) -> bool:
+    """Return whether the runner holds a job, or a queued one was accepted for it."""
+    return any(tx.one(statement, runner_=runner) is not None for statement in (_any_held, _any_assigned))
+
+
 def release_orphan(tx: Tx, limit: int = ROWS, *, runner: str) -> int:
-    """End claims of an orphaned runner without counting an attempt; return the number of jobs that are free again."""
+    """End claims of an orphaned runner without counting an attempt; return the number of jobs that are free again.
+
+    Jobs that another transaction has locked are left.
+    """
     return _free(tx, runner, limit, crashed=False)[1]
 
 

@@ -28,6 +28,7 @@ class Recovery(Service):
         self._interval_s = timings.reconcile_interval_s
         self._grace_us = round(timings.delivery_grace_s * 1_000_000)
         self._since: int | None = None  # from which commit on to look; None looks at everything
+        self._assigned: set[str] = set()  # runners for which queued jobs were accepted, until both are gone
         self._left: set[str] = set()  # stored chunks that cannot become jobs
         self._log = logger("maintenance")
 
@@ -46,14 +47,19 @@ class Recovery(Service):
 
     def stand_by(self) -> None:
         self._since = None
+        self._assigned.clear()
 
     async def _free_orphans(self, destinations: Collection[row.Destination]) -> None:
         here = {name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere}
-        assigned = {runner for backend, _, runner in destinations if runner is not None and backend in here}
-        for runner in await self._writer.database.read(partial(recovery.orphaned_runners, assigned=assigned)):
+        self._assigned |= {runner for backend, _, runner in destinations if runner is not None and backend in here}
+        read = self._writer.database.read
+        for runner in await read(partial(recovery.orphaned_runners, assigned=self._assigned)):
+            if not await read(partial(recovery.has_jobs, runner=runner)):
+                self._assigned.discard(runner)
+                continue
             free = partial(recovery.release_orphan, runner=runner)
-            jobs = await in_batches(self._writer, free, most=recovery.ROWS)
-            self._log.warning("a process took jobs after its lease was lost", jobs=jobs)
+            if jobs := await in_batches(self._writer, free, most=recovery.ROWS):
+                self._log.warning("jobs of a process that is gone wait again", jobs=jobs)
 
     async def _expand_dispatched(self) -> None:
         """Accept stored chunks of processes that have ended."""

@@ -8,8 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -26,7 +24,7 @@ from onward.storage.lock_order import LockOrder
 from onward.storage.tables import jobs, runners
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
-from tests.ledgers import OLDER, accept, new_job, writing
+from tests.ledgers import OLDER, accept, locked, new_job, writing
 
 S = JobStatus
 _enter = sa.insert(runners)
@@ -290,16 +288,6 @@ def test_a_reclaim_that_ends_halfway_is_gone_on_with_by_another_process(writer: 
     Observer(writer).lease._reclaim("stranger", 1)
     crashes = sa.select(jobs.c.deaths, sa.func.count()).group_by(jobs.c.deaths)
     assert sorted(writer.run_sync(lambda tx: tx.all(crashes))) == [(0, recovery.ROWS + 1), (1, recovery.ROWS + 1)]
-
-
-@contextmanager
-def locked(writer: Writer, job: Job) -> Iterator[Any]:
-    """Lock the row of a job, as the open transaction of another process does, and roll back."""
-    with closing(writer.database.connect()) as other:
-        other.execute("BEGIN")
-        other.execute(writer.database.named("SELECT FROM _ledger.jobs WHERE id = %s FOR UPDATE"), (job.id,))
-        yield other
-        other.execute("ROLLBACK")
 
 
 def test_a_locked_job_of_a_dead_process_delays_no_other(postgres_ledger: str, clock: Clock) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -20,6 +21,7 @@ from onward.jobs.runner import Runner, build_runner
 from onward.jobs.running import Running, StopReason
 from onward.jobs.states import JobStatus, StepStatus
 from onward.jobs.timings import Timings
+from onward.maintenance.recovery import Recovery
 from onward.storage.base import Unavailable
 from onward.storage.batches import in_batches
 from onward.storage.lock_order import LockOrder
@@ -29,7 +31,7 @@ from onward.storage.writer import Grouped, Writer
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 from onward.telemetry.watchdog import Watchdog
-from tests.ledgers import OLDER, accept, new_job
+from tests.ledgers import OLDER, accept, locked, new_job, writing
 
 S = JobStatus
 pytestmark = pytest.mark.anyio
@@ -86,6 +88,27 @@ async def test_many_orphans_are_freed_a_part_in_each_commit(writer: Writer) -> N
     assert await writer.run(lambda tx: recovery.release_orphan(tx, runner="gone")) == 2 * recovery.ROWS
     assert await in_batches(writer, partial(recovery.release_orphan, runner="gone"), most=recovery.ROWS) == 2
     assert await writer.run(lambda tx: recovery.orphaned_runners(tx, assigned=())) == []
+
+
+@pytest.mark.parametrize("led_before", [True, False])
+async def test_a_job_accepted_for_a_process_that_died_is_claimed_though_its_row_was_locked_meanwhile(
+    postgres_ledger: str, *, led_before: bool
+) -> None:
+    """The dead process was about to claim it, and is forgotten before its transaction is rolled back."""
+    here = SimpleNamespace(backends={"here": SimpleNamespace(runs_elsewhere=False)}, route=lambda *_: "here")
+    with writing(postgres_ledger) as writer:
+        service = Recovery(writer, cast("Any", here), Timings())
+        writer.run_sync(lambda tx: tx.execute(_enter, id="dead", beat=1, place="", name="", started_at=tx.now, **OLDER))
+        job = writer.run_sync(lambda tx: ledger.accept(tx, new_job(), local_runner="dead"))
+        if led_before:
+            await service.run_once()
+        with locked(writer, job):
+            writer.run_sync(lambda tx: recovery.reclaim_dead(tx, runner="dead", beat=1))
+            assert not writer.run_sync(lambda tx: tx.all(sa.select(runners.c.id))), "the process is forgotten"
+            await service.run_once()
+        await service.run_once()
+        claimed = writer.run_sync(lambda tx: claims.claim_due(tx, runner="r", worker="w", backend="here", limit=5))
+        assert [one.id for one in claimed] == [job.id]
 
 
 def test_a_reroute_by_another_process_is_seen_at_the_next_tick(writer: Writer) -> None:
