@@ -33,9 +33,10 @@ first = not (folder / "asked").exists()
 (folder / "asked").touch()
 if not first and {broken}:
     sys.exit(1)
-print("up", flush=True)
+print("up", end="", flush=True)
 children.notify_supervisor(children.IS_UP)
 if first:
+    print("42 %", end="", flush=True)
     children.notify_supervisor(children.WANTS_REPLACEMENT)
 while True:
     signal.pause()
@@ -56,12 +57,16 @@ def test_a_process_has_done_its_share_after_so_many_jobs_or_above_so_much_memory
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"), [("no", ["up", "up", "ends"]), ("yes", ["up", "ended with 1", "starting again in 2 s"])]
+    ("broken", "said"),
+    [("no", ["up", "42 %", "up", "ends"]), ("yes", ["up", "42 %", "ended with 1", "starting again in 2 s"])],
 )
 async def test_a_process_works_until_its_replacement_is_up(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], broken: str, said: list[str]
 ) -> None:
-    """A process is always up; a replacement that fails to start is tried again, and the first process works on."""
+    """A process is always up; a replacement that fails to start is tried again, and the first process works on.
+
+    Its handlers have begun lines that they have not ended.
+    """
     part = ProcessSpec("worker", (sys.executable, "-c", ASKS.format(broken=broken == "yes"), str(tmp_path)))
     stopping = asyncio.ensure_future(Supervisor([part], deadline_s=60).run())
     lines: list[str] = []

@@ -189,7 +189,8 @@ class _SupervisedProcess:
             *lines, rest = (rest + chunk).split(b"\n")
             if len(rest) > LINE_BYTES:
                 lines, rest = [*lines, rest], b""
-            self._write([line for line in lines if not self._handle_line(line, child, replace)])
+            shown = (self._shown(line, child, replace) for line in lines)
+            self._write([line for line in shown if line is not None])
 
         reading = asyncio.ensure_future(child.read(take))
         await child.exit()
@@ -199,14 +200,19 @@ class _SupervisedProcess:
         del self._children[child]
         return code
 
-    def _handle_line(self, line: bytes, child: Child, replace: asyncio.Event) -> bool:
-        """Return whether the line was for the supervisor: the process asks for a replacement, or is one and is up."""
-        if line == WANTS_REPLACEMENT:
+    def _shown(self, line: bytes, child: Child, replace: asyncio.Event) -> bytes | None:
+        """Return what is shown of the line: without words for the supervisor, which may end a handler's line."""
+        for words in (WANTS_REPLACEMENT, IS_UP):
+            if line.endswith(words):
+                break
+        else:
+            return line
+        if words == WANTS_REPLACEMENT:
             replace.set()
-        elif line == IS_UP:
+        else:
             for older in list(self._children)[: list(self._children).index(child)]:
                 older.signal(signal.SIGTERM)
-        return line in (WANTS_REPLACEMENT, IS_UP)
+        return line.removesuffix(words) or None
 
     async def end(self, timeout_s: float) -> None:
         """End the process and those that it replaces: by a signal, and killed after the timeout."""
