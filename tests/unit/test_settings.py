@@ -253,6 +253,26 @@ def test_a_variable_with_too_few_underscores_is_reported_with_the_right_one(
     assert refusal(project) == f"{variable} (environment) is not a setting; did you mean {meant}?"
 
 
+def test_variables_of_kubernetes_for_a_service_of_that_name_are_passed_over(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for service in ("ONWARD", "ONWARD_SERVER"):
+        for name, value in {
+            "SERVICE_HOST": "10.0.0.7",
+            "SERVICE_PORT": "80",
+            "SERVICE_PORT_HTTP": "80",
+            "PORT": "tcp://10.0.0.7:80",
+            "PORT_80_TCP": "tcp://10.0.0.7:80",
+            "PORT_80_TCP_PROTO": "tcp",
+            "PORT_80_TCP_PORT": "80",
+            "PORT_80_TCP_ADDR": "10.0.0.7",
+        }.items():
+            monkeypatch.setenv(f"{service}_{name}", value)
+    assert load(project).server.port == Settings.model_fields["server"].default.port
+    monkeypatch.setenv("ONWARD_SERVER_PORT", "8001")
+    assert "did you mean ONWARD_SERVER__PORT" in refusal(project)
+
+
 def test_a_variable_that_should_be_json_and_is_not_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONWARD_HANDLERS__MODULES", "mine")
     assert "ONWARD_HANDLERS__MODULES" in refusal(project)

@@ -15,6 +15,10 @@ from pydantic_core import ErrorDetails
 PREFIX = "ONWARD_"
 TIMINGS = "ONWARD_TIMINGS"  # no setting: by it a process hands `onward.jobs.timings.Timings` to those that it starts
 SHOWN_CHARACTERS = 60
+# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+SERVICE_LINK = re.compile(
+    r"(?P<service>ONWARD\w*?)_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
 _EXPECTED = types.MappingProxyType(
     {
         "bool_parsing": "true or false",
@@ -56,11 +60,20 @@ def nearest(name: str, known: Iterable[str], *, written: Callable[[str], str] = 
     return f"; did you mean {written(found[0])}?" if found else ""
 
 
+def _is_service_link(variable: str, environ: Mapping[str, str]) -> bool:
+    """Return whether Kubernetes has set the variable, as in each pod beside a Service `onward` or `onward-...`."""
+    found = SERVICE_LINK.fullmatch(variable)
+    if found is None or f"{found['service']}_SERVICE_HOST" not in environ:
+        return False
+    # Beside a Service onward-server, ONWARD_SERVER_PORT is one if it is an address.
+    return variable != f"{found['service']}_PORT" or "://" in environ[variable]
+
+
 def misnamed_variable(model: type[BaseModel], environ: Mapping[str, str]) -> str | None:
     """Return the message about the first ONWARD_ variable that names no setting, or None."""
     paths = {"_".join(path): path for path in _paths(model)}
     for variable in sorted(environ):
-        if not variable.upper().startswith(PREFIX) or variable == TIMINGS:
+        if not variable.upper().startswith(PREFIX) or variable == TIMINGS or _is_service_link(variable, environ):
             continue
         name = variable.upper().removeprefix(PREFIX).lower()
         path = paths.get(re.sub("_+", "_", name.strip("_")))

@@ -58,6 +58,7 @@ POD = {
         "restartPolicy": TEXT,
         "terminationGracePeriodSeconds": NUMBER,
         "automountServiceAccountToken": FLAG,
+        "enableServiceLinks": FLAG,
         "securityContext": {
             "runAsNonRoot": FLAG,
             "runAsUser": NUMBER,
@@ -294,6 +295,7 @@ def test_processes_have_few_rights() -> None:
         assert user
         assert spec["securityContext"]["runAsUser"] == int(user[1])
         assert (spec["securityContext"]["runAsNonRoot"], spec["automountServiceAccountToken"]) == (True, False)
+        assert spec["enableServiceLinks"] is False
         (container,) = spec["containers"]
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
