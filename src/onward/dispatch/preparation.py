@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from onward.dispatch.patterns import NO_PRIORITIES, Patterns, Routes
-from onward.handlers.base import Handler, InvalidParameters, Unique, UnknownHandler
+from onward.handlers.base import Handler, InvalidParameters, Permanent, Unique, UnknownHandler
 from onward.handlers.json_values import fault
 from onward.handlers.on_failure import given_to
 from onward.jobs.encryption import Encryption
@@ -17,6 +17,8 @@ from onward.jobs.idempotency import fingerprint
 from onward.jobs.model import Job, JobError, NewJob, Step, UniqueKey
 from onward.jobs.row import encode, encode_steps
 from onward.telemetry.tracing import Tracing
+
+_OTHER_VERSION = "its parameters do not fit this version of {}; unless a newer one made it, delete it and make it anew"
 
 
 def in_us(span: timedelta | None) -> int | None:
@@ -87,16 +89,24 @@ class Preparation:
     def prepare_stored(self, handler: str, params: str, version: int) -> NewJob:
         """Return a job of parameters that were checked, encrypted and encoded before, in that version.
 
-        Raises UnknownHandler; for a unique job also Permanent without the right key, and KeyError for parameters of
-        another version.
+        Raises UnknownHandler. Where parameters are read, for a unique job's key or that of a limit, also Permanent:
+        without the right key of the encryption, and for parameters of another version.
         """
         found = self._known(handler)
-        clear: dict[str, Any] = {}
-        if found.unique is not None:
-            clear, _ = self._encryption.decrypt(orjson.loads(params))
-            if version < found.version and found.upgrade is not None:
-                clear = found.upgrade(version, clear)
+        by = {*(found.unique.by if found.unique else ()), *(found.limit.parameters if found.limit else ())}
+        clear = self._readable(found, params, version) if by else {}
+        if not by <= clear.keys():
+            raise Permanent(_OTHER_VERSION.format(handler))
         return self._new(found, params, version, clear=clear)
+
+    def _readable(self, found: Handler, params: str, version: int) -> dict[str, Any]:
+        clear, _ = self._encryption.decrypt(orjson.loads(params))
+        if version >= found.version or found.upgrade is None:
+            return clear
+        try:
+            return found.upgrade(version, clear)
+        except Exception as error:
+            raise Permanent(_OTHER_VERSION.format(found.name)) from error
 
     def knows(self, handler: str) -> bool:
         """Return whether there is a handler of that name."""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from onward.dispatch.preparation import Preparation
-from onward.handlers.base import InvalidParameters, UnknownHandler
+from onward.handlers.base import HandlerError, UnknownHandler
 from onward.jobs import schedule_rows
 from onward.jobs.base import ScheduleRefused
 from onward.jobs.model import NewJob
@@ -95,7 +95,7 @@ class Schedules:
             raise ScheduleRefused("INVALID", f"{error}.", path) from error
 
     def restored(self, row: Stored) -> Entry:
-        """Return the entry of a schedule made at run time. Raises UnknownHandler, BadRule, ValueError."""
+        """Return the entry of a schedule made at run time. Raises BadRule, HandlerError, ValueError."""
         new = self._preparation.prepare_stored(row.handler, row.params, row.params_version)
         missed, overlap = ScheduleMissed(row.missed), ScheduleOverlap(row.overlap)
         return Entry.checked(row.name, new, row.cron, row.time_zone, missed=missed, overlap=overlap)
@@ -169,7 +169,7 @@ class Schedules:
     def _restored(self, row: Stored) -> Entry:
         try:
             return self.restored(row)
-        except (BadRule, InvalidParameters, ValueError) as error:
+        except (BadRule, HandlerError, ValueError) as error:
             raise ScheduleRefused("CONFLICT", f"This process cannot use the schedule: {error}.", "name") from error
 
     def _stored(self, row: Stored) -> Shown:

@@ -32,7 +32,7 @@ LOCKED = "another transaction has locked the unique key of its job, or its last 
 
 Accept = Callable[[Tx, NewJob], Job]
 Restore = Callable[[Stored], Entry]
-"""Make the entry of a schedule made at run time. Raises UnknownHandler, and BadRule for want of its time zone."""
+"""Make the entry of a schedule made at run time. Raises HandlerError, and BadRule for want of its time zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Schedule:
                 made.problems[row.name] = problem
 
     def _entry(self, row: Stored) -> Entry:
-        """Return the entry of a schedule made at run time. Raises BadRule, UnknownHandler."""
+        """Return the entry of a schedule made at run time. Raises BadRule, HandlerError."""
         if row.name in self.entries:
             raise BadRule("name", f"the settings have a schedule {row.name}, too: rename that one, or delete this one")
         return self._restore(row)

@@ -17,7 +17,7 @@ from onward.dispatch import schedules as dispatch
 from onward.dispatch.patterns import Routes
 from onward.dispatch.preparation import Preparation
 from onward.dispatch.schedules import Schedules, Shown
-from onward.handlers.base import Handler, InvalidParameters, JobContext, Unique, handler
+from onward.handlers.base import Handler, InvalidParameters, JobContext, Limit, Unique, handler
 from onward.jobs import commands, ledger, schedule_rows, uniqueness
 from onward.jobs.base import ScheduleRefused
 from onward.jobs.encryption import Encryption
@@ -52,6 +52,22 @@ async def secret(job: JobContext, *, password: str) -> None: ...
 
 @handler("reports.only", unique=Unique(by=("password",)), secret=frozenset({"password"}))
 async def only(job: JobContext, *, password: str) -> None: ...
+
+
+@handler("orders.import", limit=Limit(concurrency=1, by="customer"))
+async def limited(job: JobContext, *, customer: str) -> None: ...
+
+
+def renamed(version: int, params: dict[str, Any]) -> dict[str, Any]:
+    return {"client": params["customer"]}
+
+
+@handler("orders.import", limit=Limit(concurrency=1, by="client"), version=2, upgrade=renamed)
+async def limited_later(job: JobContext, *, client: str) -> None: ...
+
+
+@handler("orders.import", limit=Limit(concurrency=1, by="client"))
+async def limited_otherwise(job: JobContext, *, client: str) -> None: ...
 
 
 def preparation(*handlers: Handler, keys: tuple[str, ...] = ()) -> Preparation:
@@ -320,6 +336,50 @@ def test_a_tick_of_a_unique_handler_is_the_job_that_is_there(writer: Writer, ove
     assert len(made.jobs) == (0 if overlap is ScheduleOverlap.ALLOW else 1)
     last = {shown(writer, name, schedules).last_job for name in ("first", "second")}
     assert last == {job.id if overlap is ScheduleOverlap.ALLOW else made.jobs[0].id}
+
+
+def of_one_handler(writer: Writer, its: Handler, params: dict[str, Any]) -> None:
+    """Create the schedule "nightly" of the handler, in a process that has a key."""
+    schedules = Schedules({}, preparation(its, keys=(Fernet.generate_key().decode(),)))
+    entry = schedules.entry("nightly", its.name, params, YEARLY)
+    writer.run_sync(partial(schedules.create, entry=entry, by=None), ALONE)
+
+
+@pytest.mark.parametrize("its", [limited, limited_later])
+def test_a_schedule_whose_handler_has_a_limit_by_a_parameter_makes_jobs_with_its_key(
+    writer: Writer, its: Handler
+) -> None:
+    """A new version of the handler may name the parameter otherwise."""
+    of_one_handler(writer, limited, {"customer": "acme"})
+    schedules = Schedules({}, preparation(its))
+    put_off(writer)
+    (job,) = tick(writer, leader(schedules)).jobs
+    assert (job.limit_key, job.params) == ("orders.import:acme", {"customer": "acme"})
+    _, new = writer.run_sync(partial(schedules.new_job, name="nightly"), ALONE)
+    assert new.limit_key == "orders.import:acme"
+
+
+@pytest.mark.parametrize(
+    ("made_of", "params", "its", "words"),
+    [
+        (limited, {"customer": "acme"}, limited_otherwise, "do not fit this version of orders.import"),
+        (limited_otherwise, {"client": "acme"}, limited_later, "do not fit this version of orders.import"),
+        (only, {"password": "x" * 9}, only, "the key of its secret parameters is not among those"),
+    ],
+    ids=["other names", "upgrade fails", "no key"],
+)
+def test_a_schedule_whose_parameters_cannot_be_read_is_in_conflict(
+    writer: Writer, made_of: Handler, params: dict[str, Any], its: Handler, words: str
+) -> None:
+    of_one_handler(writer, made_of, params)
+    schedules = Schedules({}, preparation(its))
+    put_off(writer)
+    problem = tick(writer, leader(schedules)).problems["nightly"]
+    assert words in problem
+    writer.run_sync(partial(schedules.pause, name="nightly", by=None), ALONE)
+    for change in (schedules.new_job, schedules.resume):
+        refused = refusal(writer, change, name="nightly")
+        assert refused == ("CONFLICT", ("name",), f"This process cannot use the schedule: {problem}.")
 
 
 def refusal(writer: Writer, change: Any, **given: Any) -> tuple[str, tuple[str, ...], str]:
