@@ -78,6 +78,16 @@ class Batch(NamedTuple):
 _p = sa.bindparam
 
 
+def _has_child(status: JobStatus, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Return whether the batch has a child of that status: the first one by position, at the front of an index.
+
+    For any one, PostgreSQL may read the whole table, where its statistics promise one soon.
+    """
+    this: sa.ColumnElement[str] = sa.literal_column(f"'{status.value}'")
+    first = sa.select(jobs.c.id).where(jobs.c.batch == _p("batch_"), jobs.c.status == this, *conditions)
+    return first.order_by(jobs.c.position).limit(1).with_hint(jobs, BY_BATCH, "sqlite").scalar_subquery().is_not(None)
+
+
 ID = batches.c.id == _p("id_")
 _OPEN = frozenset(JobStatus) - TERMINAL
 _all = sa.select(*batches.c)
@@ -107,13 +117,11 @@ _move = (
 )
 _children = sa.select(jobs.c.id).where(jobs.c.batch == _p("batch_")).with_hint(jobs, BY_BATCH, "sqlite")
 _limited = _children.limit(_p("limit_", type_=sa.Integer))
-_any_open = _children.where(one_of(jobs.c.status, _OPEN)).limit(1)
 # The `then` of a batch in the batch that is retried waits for it, and counts for nothing meanwhile.
 _inner = batches.alias("inner_batch")
 _waits_for_inner = sa.exists(
     sa.select(_inner.c.id).where(_inner.c.next_job == jobs.c.id, _inner.c.finished_at.is_(None))
 )
-_any_failed = _children.where(one_of(jobs.c.status, RETRYABLE), ~_waits_for_inner).limit(1)
 _waiting = _limited.where(one_of(jobs.c.status, _OPEN - HELD))
 _not_cancelled = _limited.where(one_of(jobs.c.status, _OPEN - {S.CANCELLING}))
 _to_retry = (
@@ -127,9 +135,11 @@ _to_retry = (
 _nested = sa.select(batches.c.id).where(batches.c.parent == _p("batch_"))
 _any_nested_open = _nested.where(batches.c.finished_at.is_(None)).limit(1)
 _any_nested_failed = _nested.where(one_of(batches.c.state, NOT_DONE)).limit(1)
+_child_open = sa.or_(*map(_has_child, sorted(_OPEN)))
+_child_failed = sa.or_(*(_has_child(status, ~_waits_for_inner) for status in sorted(RETRYABLE)))
 # One statement, and so one moment: a child that is retried between two reads would be neither open nor failed.
 _standing = sa.select(
-    sa.or_(_any_open.exists(), _any_nested_open.exists()), sa.or_(_any_failed.exists(), _any_nested_failed.exists())
+    sa.or_(_child_open, _any_nested_open.exists()), sa.or_(_child_failed, _any_nested_failed.exists())
 )
 _nested_to_cancel = _nested.where(batches.c.finished_at.is_(None), batches.c.state != B.CANCELLING.value)
 _thens = jobs.alias("then_job")

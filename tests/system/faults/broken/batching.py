@@ -18,7 +18,8 @@ def nested_forgotten() -> None:
     """Do not wait for the batches in a batch."""
     from onward.jobs import batches
 
-    base.put(batches, "_any_nested_open", batches._any_nested_open.where(sa.false()))
+    failed = sa.or_(batches._child_failed, batches._any_nested_failed.exists())
+    base.put(batches, "_standing", sa.select(batches._child_open, failed))
 
 
 def results_backwards() -> None:
