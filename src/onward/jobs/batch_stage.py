@@ -19,10 +19,12 @@ class BatchStage:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    def begin(self, request: BatchRequest, job: Job, prepare: Callable[[JobRequest], NewJob]) -> Making:
+    def begin(
+        self, request: BatchRequest, job: Job, prepare: Callable[[JobRequest], NewJob], *, owner: str | None
+    ) -> Making:
         """Return a batch that a running job dispatches; nothing of it is made yet."""
         ids, ms = self._writer.database.ids, job.attempts[-1].started_at // 1000
-        return Making(request, prepare=prepare, new_id=lambda kind: ids.next(kind, ms), owner=job.owner, job=job.id)
+        return Making(request, prepare=prepare, new_id=lambda kind: ids.next(kind, ms), owner=owner, job=job.id)
 
     def write(self, making: Making) -> None:
         """Stage chunks if there are enough for a commit, in a thread that may block. Raises Unavailable."""

@@ -209,7 +209,10 @@ class Running:
         if self._stage is None:
             raise Permanent("a handler with process=True cannot dispatch a batch: have another one do it")
         self._require_open("the batch")
-        making = self._stage.begin(request, self.job, lambda child: self._child(child.handler, child.params, options))
+        owner = self.owner if options.owner is None else options.subject
+        making = self._stage.begin(
+            request, self.job, lambda child: self._child(child.handler, child.params, options), owner=owner
+        )
         try:
             for _ in making:
                 self.check()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from onward.handlers.base import Handler, JobContext, JobRequest, Permanent, Retry, batch, handler
+from onward.jobs import batches as its_batches
+from onward.jobs.base import NotFound
 from onward.jobs.dispatched import CHUNK
-from onward.jobs.model import Job, NewJob
+from onward.jobs.model import Job, NewJob, Visible
 from onward.jobs.states import JobStatus
 from onward.storage.tables import batches, dispatched, jobs
 from onward.storage.writer import Writer
@@ -63,6 +66,11 @@ async def fails_later(job: JobContext) -> None:
     raise Permanent("after the dispatch", code="LATER")
 
 
+@handler("test.for_others", retry=ONCE)
+async def for_others(job: JobContext, *, owner: str | None) -> str:
+    return job.dispatch(batch([JobRequest("test.child", {})]), owner=owner)
+
+
 @asynccontextmanager
 async def a_node(writer: Writer, its: Handler) -> AsyncIterator[Node]:
     """Open a node whose children have ids of their own."""
@@ -94,6 +102,24 @@ async def test_a_batch_is_accepted_with_the_end_of_the_step(writer: Writer, its:
     assert tuple(row or ()) == (done.result, done.id, COUNT)
     parents = await writer.database.read(lambda tx: tx.scalars(sa.select(jobs.c.batch).distinct()))
     assert set(parents) == {None, done.result}
+
+
+@pytest.mark.parametrize(("given", "owner", "other"), [("bob", "bob", "ada"), (None, "ada", "bob")])
+async def test_a_batch_belongs_to_the_owner_that_it_is_dispatched_with(
+    writer: Writer, given: str | None, owner: str, other: str
+) -> None:
+    """Without one it belongs to the owner of the job that dispatches it."""
+    async with a_node(writer, for_others) as one:
+        job = await one.accept(for_others, {"owner": given}, owner="ada")
+        await one.start(job)
+        batch_id = (await one.get(job)).result
+    found = await writer.database.read(partial(its_batches.get, batch_id=batch_id))
+    assert found is not None
+    assert found.owner == owner
+    cancel = partial(its_batches.cancel, batch_id=batch_id, reason=None)
+    with pytest.raises(NotFound):
+        await writer.run(partial(cancel, visible=Visible(owner=other)))
+    assert (await writer.run(partial(cancel, visible=Visible(owner=owner)))).id == batch_id
 
 
 @pytest.mark.parametrize("its", [fails, fails_later], ids=lambda one: one.name)
