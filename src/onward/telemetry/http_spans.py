@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,13 +17,14 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 PORTS = {"http": 80, "https": 443}
+TOKEN = re.compile(r"(/signal/).*")  # whoever has it may send the signal
 
 
 class HttpSpans:
     """A layer around an ASGI application, in the trace of the caller's headers.
 
-    The query of a URL is left out: it holds a document's variables. WebSockets have no span: over the life of a socket,
-    it would put all of its jobs into one trace.
+    The query of a URL is left out, which holds a document's variables, and the token of a signal's address. WebSockets
+    have no span: over the life of a socket, it would put all of its jobs into one trace.
     """
 
     def __init__(self, app: App, provider: trace.TracerProvider | None = None) -> None:
@@ -77,7 +79,7 @@ def _attributes(scope: Scope, host: str) -> dict[str, str | int]:
         "http.request.method": method if method in METHODS else "_OTHER",
         "network.protocol.version": scope.get("http_version", "1.1"),
         "url.scheme": scheme,
-        "url.path": scope["path"],
+        "url.path": TOKEN.sub(r"\1{token}", scope["path"]),
     }
     try:
         named = urlsplit(f"//{host}")

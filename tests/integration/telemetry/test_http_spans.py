@@ -64,6 +64,12 @@ async def test_a_request_has_a_span_in_its_caller_s_trace_and_without_its_variab
     }
 
 
+@pytest.mark.parametrize("mount", ["", "/below"])
+async def test_a_span_has_no_token_of_a_signal_s_address(mount: str) -> None:
+    (span,) = await spans(200, path=f"{mount}/signal/am9iX3.hunter2")
+    assert (span.attributes or {})["url.path"] == f"{mount}/signal/{{token}}"
+
+
 @pytest.mark.parametrize(("status", "kind"), [(503, "503"), (LookupError("hunter2"), "LookupError")])
 async def test_a_failed_request_is_a_failed_span_without_the_error_s_message(status: Any, kind: str) -> None:
     (span,) = await spans(status)
