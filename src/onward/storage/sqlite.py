@@ -46,6 +46,7 @@ IS_LEDGER = (
 )
 _vacuum_mode, _free_pages, _pages = map(sa.text, ("PRAGMA auto_vacuum", "PRAGMA freelist_count", "PRAGMA page_count"))
 INCREMENTAL = 2
+WAL_BYTES = 64 * 2**20  # that the log keeps of what it had to grow by, while a backup or another long read went on
 _number = sa.select(commits.c.n)
 _number_and_time = sa.select(commits.c.n, sa.literal_column(NOW))
 _same_number = sa.update(commits).values(n=commits.c.n)
@@ -173,6 +174,7 @@ class SQLite(Driver):
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA cache_size=-4096")
         connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
 
     def insert_many(self, cursor: Any, insert: Any, rows: list[dict[str, Any]]) -> None:
         # Several rows in one step: the driver releases the interpreter's lock once, and not for each row.

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -15,10 +15,11 @@ from typing import Any
 import pysqlite3
 import pytest
 
+from onward.storage import sqlite
 from onward.storage.base import Unavailable
 from onward.storage.engine import Database
 from tests.integration.storage.test_writer import names, put
-from tests.ledgers import writing
+from tests.ledgers import accept, writing
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -78,6 +79,7 @@ def test_a_commit_is_synced(sqlite_ledger: str) -> None:
 FULL = """
 import resource, sys
 from pathlib import Path
+from onward.storage import sqlite
 from onward.storage.base import Unavailable
 from onward.storage.writer import Writer
 from onward.storage.engine import Database
@@ -150,3 +152,18 @@ def test_a_full_disk_is_reported_and_answered_writes_are_kept(migrated_sqlite: P
     )
     assert run.returncode == 0, run.stderr[-3000:]
     assert "held" in run.stdout
+
+
+def test_the_log_shrinks_again_after_a_long_read(sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a backup's: meanwhile the log grows by every commit, as none of it can be used again."""
+    monkeypatch.setattr(sqlite, "WAL_BYTES", most := 2**18)
+    with writing(sqlite_ledger) as writer, closing(writer.database.connect()) as reader:
+        log = Path(f"{sqlite_ledger.removeprefix('sqlite:///')}-wal")
+        reader.execute("BEGIN")
+        reader.execute(writer.database.named("SELECT count(*) FROM _ledger.jobs")).fetchone()
+        while log.stat().st_size < 20 * most:
+            writer.run_sync(lambda tx: [accept(tx) for _ in range(500)])
+        reader.execute("COMMIT")
+        for _ in range(2):  # one copies the log into the file, the next one begins it again
+            writer.run_sync(accept)
+        assert log.stat().st_size <= most
