@@ -15,7 +15,8 @@ from onward.jobs.expiry import FRESH
 from onward.jobs.ledger import ID, get, get_many
 from onward.jobs.model import Job, JobFilter, Step, Visible
 from onward.jobs.states import CANCELLABLE, RETRYABLE, TERMINAL, JobStatus, StepStatus
-from onward.storage.tables import jobs
+from onward.storage.sql import as_list, in_array, one_of
+from onward.storage.tables import batches, jobs
 from onward.storage.transaction import Tx
 
 S = JobStatus
@@ -51,6 +52,11 @@ _retry = (
         }
     )
     .returning(*row.ALL)
+)
+# Those of the jobs that follow batches which are being retried, and run them again: a batch that is followed for the
+# first time has no `next_job` in these states.
+_left_to_batches = sa.select(batches.c.next_job).where(
+    in_array(batches.c.next_job, "ids"), one_of(batches.c.state, ["OPEN", "RETRYING"])
 )
 TRIES = 10
 
@@ -95,13 +101,16 @@ def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Cal
     """Queue the job for a new run, with a fresh budget of attempts: from its first unfinished step, or the first.
 
     `route` gives the destination of a handler's job from the present one. Raises NotFound, and Conflict if the job is
-    neither FAILED nor CANCELLED, or if another one holds its unique key now. It waits for the key and the job, in a
-    transaction of its own.
+    neither FAILED nor CANCELLED, if it follows a batch that is being retried, or if another one holds its unique key
+    now. It waits for the key and the job, in a transaction of its own.
     """
     for _ in range(TRIES):
         job = _visible(tx, job_id, visible)
         if job.status not in RETRYABLE:
             raise Conflict(f"the job is {job.status}; only FAILED and CANCELLED jobs can be retried", job)
+        if tx.one(_left_to_batches, ids=as_list([job.id])) is not None:
+            words = "the batch that it follows is being retried, and runs it then: wait for that, or cancel the batch"
+            raise Conflict(words, job)
         if job.unique_key is not None and (other := uniqueness.retake(tx, [job]).get(job.id)) is not None:
             whose = other.id if visible.sees(other) else "a job that you may not see"
             raise Conflict(f"only one such job is allowed at a time, and {whose} is there now", job)
@@ -113,10 +122,11 @@ def retry(tx: Tx, job_id: str, *, from_start: bool, visible: Visible, route: Cal
 def retry_each(tx: Tx, ids: Sequence[str], *, visible: Visible, route: Callable[[str, str], str]) -> list[Job]:
     """Retry those of the jobs that can be retried, each from its first unfinished step.
 
-    Leaves out a job whose unique key another one holds now.
+    Leaves out a job whose unique key another one holds now, and one that follows a batch which is being retried.
     """
     there = get_many(tx, ids) if ids else {}
-    found = [there[job_id] for job_id in ids if job_id in there]
+    left = set(tx.scalars(_left_to_batches, ids=as_list(ids))) if there else set()
+    found = [there[job_id] for job_id in ids if job_id in there and job_id not in left]
     wanted = [job for job in found if job.status in RETRYABLE and visible.sees(job)]
     refused = uniqueness.retake(tx, wanted)
     wanted = [job for job in wanted if job.id not in refused]

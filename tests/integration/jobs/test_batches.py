@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from onward import BatchRequest, InvalidParameters, JobRequest, batch
 from onward.handlers.results import ResultsParameter
 from onward.jobs import batch_children, batch_keeper, batch_making, batches, commands, dispatched, ledger
-from onward.jobs.base import BatchConflict
+from onward.jobs.base import BatchConflict, Conflict
 from onward.jobs.batch_keeper import BatchKeeper
 from onward.jobs.batch_making import Making, StagingLost
 from onward.jobs.batch_results import results_of
@@ -363,6 +363,11 @@ async def test_only_a_batch_with_something_to_retry_is_retried(writer: Writer) -
         await writer.run(partial(batches.cancel, batch_id=alone.id, reason=None, visible=EVERYTHING))
 
 
+def retried_meanwhile(tx: Tx, job_id: str) -> None:
+    """Retry the job as a transaction does that has read its batch before that was retried, and ends after it."""
+    assert commands.rerun(tx, job_id, route=route) is not None
+
+
 async def retried_alone(writer: Writer, batch_: Batch) -> None:
     """Retry each failed child as a single job, and have it succeed."""
     failed = sa.select(jobs.c.id).where(jobs.c.batch == batch_.id, jobs.c.status == "FAILED")
@@ -444,7 +449,7 @@ async def test_what_followed_before_a_batch_was_cancelled_is_not_run_a_second_ti
     retry = partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING)
     await writer.run(lambda tx: commands.cancel(tx, follower.id, reason=None, visible=EVERYTHING))
     await writer.run(retry)
-    await writer.run(lambda tx: commands.retry(tx, follower.id, from_start=False, visible=EVERYTHING, route=route))
+    await writer.run(partial(retried_meanwhile, job_id=follower.id))
     succeed = sa.update(jobs).where(jobs.c.id == follower.id).values(status="SUCCEEDED", finished_at=jobs.c.created_at)
     await writer.run(lambda tx: tx.execute(succeed))
     await writer.run(partial(batches.cancel, batch_id=batch_.id, reason=None, visible=EVERYTHING))
@@ -460,11 +465,32 @@ async def test_a_job_that_follows_and_is_retried_by_hand_meanwhile_is_not_double
     (follower,) = await advance(writer, batch_.id)
     await writer.run(lambda tx: commands.cancel(tx, follower.id, reason=None, visible=EVERYTHING))
     await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
-    await writer.run(lambda tx: commands.retry(tx, follower.id, from_start=False, visible=EVERYTHING, route=route))
+    await writer.run(partial(retried_meanwhile, job_id=follower.id))
     await writer.run(partial(batches.reopen, batch_id=batch_.id))
     assert await advance(writer, batch_.id) == []
     found = await there(writer, batch_.id)
     assert (found.state, found.next_job) == (BatchState.DONE, follower.id)
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["children wait", "children to be retried"])
+async def test_a_job_that_follows_a_batch_is_retried_by_the_batch_alone(writer: Writer, *, waits: bool) -> None:
+    """Before the children are over nobody else does; once the batch is being cancelled, it is a job as any other."""
+    batch_ = await accepted(writer, batch(children(2), then=THEN))
+    await end(writer, batch_, S.FAILED)
+    (follower,) = await advance(writer, batch_.id)
+    await writer.run(lambda tx: commands.cancel(tx, follower.id, reason=None, visible=EVERYTHING))
+    await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
+    if waits:
+        retry = partial(batches.retry_children, limit=9, batch_id=batch_.id, status=S.FAILED, after=-1, route=route)
+        assert len((await writer.run(retry)).jobs) == 2
+        await writer.run(partial(batches.reopen, batch_id=batch_.id))
+    each = partial(commands.retry_each, ids=[follower.id], visible=EVERYTHING, route=route)
+    one = partial(commands.retry, job_id=follower.id, from_start=True, visible=EVERYTHING, route=route)
+    assert await writer.run(each) == []
+    with pytest.raises(Conflict, match="the batch that it follows is being retried, and runs it then"):
+        await writer.run(one)
+    await writer.run(partial(batches.cancel, batch_id=batch_.id, reason=None, visible=EVERYTHING))
+    assert (await writer.run(one)).status is S.QUEUED
 
 
 async def test_a_batch_is_not_retried_while_what_follows_its_stop_reads_it(writer: Writer) -> None:
