@@ -155,7 +155,7 @@ def test_a_full_disk_is_reported_and_answered_writes_are_kept(migrated_sqlite: P
 
 
 def test_the_log_shrinks_again_after_a_long_read(sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such as a backup's: meanwhile the log grows by every commit, as none of it can be used again."""
+    """A backup is such a read: meanwhile the log grows by every commit, as none of it can be used again."""
     monkeypatch.setattr(sqlite, "WAL_BYTES", most := 2**18)
     with writing(sqlite_ledger) as writer, closing(writer.database.connect()) as reader:
         log = Path(f"{sqlite_ledger.removeprefix('sqlite:///')}-wal")
