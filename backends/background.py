@@ -79,7 +79,7 @@ class Background(Backend):
         for ids in [job_ids] if here else [[job_id] for job_id in job_ids]:
             if self._free > self._asked:
                 self._reserved.update(ids)
-                self._spawn(partial(self._in_order, ids))
+                self._spawn(partial(self._in_order, ids), ids)
             elif here:
                 self._reserved.update(ids)
                 self._waiting.append(ids)
@@ -100,7 +100,7 @@ class Background(Backend):
             except Exception:  # noqa: BLE001 - an error of one job must not stop the next
                 self._log.warning("not run yet", job=job_id, exc_info=True)
 
-    def _spawn(self, call: Callable[[], Awaitable[None]]) -> None:
+    def _spawn(self, call: Callable[[], Awaitable[None]], reserved: Sequence[str] = ()) -> None:
         self._free -= 1
 
         async def in_slot() -> None:
@@ -108,14 +108,20 @@ class Background(Backend):
                 await call()
             except StorageError as error:
                 self._log.warning("not run to its end", error=str(error))
-            finally:
-                self._free += 1
-                if self._any_left or self._waiting:
-                    self._more.set()
 
         task = asyncio.create_task(in_slot())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._ended, reserved))
+
+    def _ended(self, reserved: Sequence[str], task: asyncio.Task[None]) -> None:
+        """Free the slot, and the jobs that have not begun: the task may have been cancelled before its first step."""
+        self._tasks.discard(task)
+        self._free += 1
+        if not self._reserved.isdisjoint(reserved):
+            self._reserved.difference_update(reserved)
+            self._any_left = True
+        if self._any_left or self._waiting:
+            self._more.set()
 
     def _ask(self) -> None:
         """Ask the ledger for jobs as soon as a slot is free."""
@@ -132,9 +138,15 @@ class Background(Backend):
                 self._any_left = True
             self._more.clear()
             try:
-                while self._free > 0 and (calls := await self._next()):
-                    for call in calls:
-                        self._spawn(call)
+                while self._free > 0:
+                    if self._waiting:
+                        ids = self._waiting.popleft()
+                        self._spawn(partial(self._in_order, ids), ids)
+                    elif calls := await self._next():
+                        for call in calls:
+                            self._spawn(call)
+                    else:
+                        break
             except StorageError:  # of an outage the ledger's writer warns, once
                 await asyncio.sleep(self._timings.slot_check_s)
             except Exception:  # noqa: BLE001 - the loop goes on
@@ -142,8 +154,6 @@ class Background(Backend):
                 await asyncio.sleep(self._timings.slot_check_s)
 
     async def _next(self) -> Sequence[Callable[[], Awaitable[None]]]:
-        if self._waiting:
-            return [partial(self._in_order, self._waiting.popleft())]
         # Requests arrive while the ledger is asked: half of the slots are kept for them, unless there is a backlog.
         if not self._any_left:
             return ()

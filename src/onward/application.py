@@ -8,6 +8,7 @@ The file is long because each method is told and typed here, and done elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -64,6 +65,7 @@ class Onward:
         self._in_use = False
         self._context: AbstractAsyncContextManager[Enqueuer] | None = None
         self._enqueuer: Enqueuer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     def from_settings(
@@ -202,7 +204,7 @@ class Onward:
     def _take(self) -> None:
         if self._in_use:
             raise RuntimeError("this Onward is open already: open it once, where the program starts")
-        self._in_use = True
+        self._in_use, self._loop = True, asyncio.get_running_loop()
 
     async def enqueue(
         self,
@@ -232,7 +234,7 @@ class Onward:
         options = Options(owner, priority, run_at, expires)
         if session is None:
             return await self._open().enqueue(request, options, idempotency_key)
-        return (await _awaited(self._open().request_within(session, request, options, idempotency_key)))[0]
+        return (await _awaited(self._open(session).request_within(session, request, options, idempotency_key)))[0]
 
     async def enqueue_many(
         self,
@@ -251,7 +253,7 @@ class Onward:
         options = Options(owner, priority, run_at, expires)
         if session is None:
             return await self._open().enqueue_many(requests, options)
-        return await _awaited(self._open().enqueue_within(session, requests, options))
+        return await _awaited(self._open(session).enqueue_within(session, requests, options))
 
     async def cancel_batch(self, batch_id: str, *, reason: str | None = None) -> None:
         """Cancel the batch: its children are cancelled soon, and nothing follows them.
@@ -290,7 +292,7 @@ class Onward:
         """
         if session is None:
             return await self._open().signal(job_id, name, payload)
-        return await _awaited(self._open().signal_within(session, job_id, name, payload))
+        return await _awaited(self._open(session).signal_within(session, job_id, name, payload))
 
     def signal_url(
         self, job_id: str, name: str, *, expires: timedelta = timedelta(days=7), run: int | None = None
@@ -303,12 +305,26 @@ class Onward:
         """
         return signal_urls(self._settings).make(job_id, name, expires, run=run)
 
-    def _open(self) -> Enqueuer:
+    def _open(self, session: object = None) -> Enqueuer:
+        """Return the enqueuer. Raises RuntimeError in another event loop, unless all is done in the session."""
         if self._enqueuer is None:
             raise RuntimeError(
                 "this Onward is not open: use it inside onward.lifespan or `async with onward:`, or take onward.sync"
             )
+        if session is None and _running_loop() not in {None, self._loop}:
+            raise RuntimeError(
+                "this Onward is open in another event loop than this one: await it in the loop of onward.lifespan or"
+                " `async with onward:`, or take onward.sync"
+            )
         return self._enqueuer
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the running event loop; None in plain code, where `output` may be called for a loop that reads it."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _check_prefix(prefix: str) -> None:

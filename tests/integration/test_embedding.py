@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import aiosqlite
 import httpx2
 import pytest
 import strawberry
@@ -114,6 +115,42 @@ def test_a_job_is_enqueued_by_the_parts_that_serve(parts: tuple[Onward, FastAPI]
     assert client.portal is not None
     assert client.portal.call(enqueued) == ["wrapped: a", "wrapped: b", "wrapped: c"]
     assert onward.sync.result(onward.sync.enqueue(parcels.wrap.job(label="d")), timeout=LONG) == "wrapped: d"
+    onward.sync.close()
+
+
+def test_a_call_in_another_event_loop_is_refused_and_leaves_nothing_behind(
+    parts: tuple[Onward, FastAPI], client: TestClient
+) -> None:
+    """A plain route that runs a loop, and a test that awaits beside the client's thread, have `onward.sync`."""
+    onward, job_id = parts[0], wrapped(client, "/graphql", "before")
+
+    async def output() -> None:
+        async for _ in onward.output(job_id):
+            pass
+
+    for call in (
+        lambda: onward.enqueue(parcels.wrap.job(label="nowhere")),
+        lambda: onward.enqueue_many([parcels.wrap.job(label="nowhere")]),
+        lambda: onward.result(job_id),
+        lambda: onward.signal(job_id, "approval"),
+        lambda: onward.cancel_batch("batch_1"),
+        output,
+    ):
+        with pytest.raises(RuntimeError, match=r"another event loop.*onward\.sync"):
+            asyncio.run(call())
+    answer = client.post("/graphql", json={"query": "{ jobs(first: 1) { nodes { id } } }"})
+    assert answer.json()["data"]["jobs"]["nodes"] == [{"id": job_id}]
+
+
+async def test_a_session_of_ones_own_may_be_of_another_event_loop(tmp_path: Path) -> None:
+    """All is done on its connection."""
+    onward = Onward.from_settings(write(tmp_path, f"sqlite:///{tmp_path}/onward.db"))
+    with TestClient(FastAPI(lifespan=onward.lifespan)):
+        async with aiosqlite.connect(tmp_path / "onward.db", isolation_level=None) as session:
+            await session.execute("BEGIN IMMEDIATE")
+            job_id = await onward.enqueue(parcels.wrap.job(label="mine"), session=session)
+            await session.commit()
+        assert onward.sync.result(job_id, timeout=LONG) == "wrapped: mine"
     onward.sync.close()
 
 

@@ -144,3 +144,17 @@ async def test_a_drain_begins_no_further_job_of_a_request(backend: Background, r
     run.go.set()
     await until(lambda: not backend._tasks)
     assert run.started == ["job_1"]
+
+
+async def test_a_task_that_is_cancelled_before_its_first_step_frees_its_slot_and_its_jobs(
+    backend: Background, run: Run
+) -> None:
+    """Nothing in the task has run by then; its jobs are claimed from the ledger."""
+    run.answers.put_nowait([])
+    await until(lambda: backend._asked == 0)
+    await request(backend, "job_1", "job_2", local_runner=run.runner_id)
+    (task,) = backend._tasks
+    assert (backend._free, backend._reserved) == (0, {"job_1", "job_2"})
+    task.cancel()
+    await until(lambda: run.asked == [1, 1])
+    assert (run.started, backend._free, backend._reserved) == ([], 1, set())
