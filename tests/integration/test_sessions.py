@@ -298,6 +298,45 @@ async def test_a_job_of_a_savepoint_that_was_rolled_back_is_not_there(
     assert await queued(database, "ada") == (1, 1)
 
 
+@ON_SQLITE
+@pytest.mark.parametrize("kind", [kind for kind in KINDS["sqlite"] if "+" in kind])
+@pytest.mark.parametrize("commits", [True, False])
+async def test_a_job_of_savepoints_that_were_begun_first_is_committed_and_rolled_back_with_the_transaction(
+    kind: str, onward: Onward, ledger_url: str, database: Database, *, commits: bool
+) -> None:
+    """Python's sqlite3 has begun no transaction then, and the end of the outer savepoint commits."""
+    given = workload.noted.job(folder="x")
+    async with calling(kind, ledger_url) as caller:
+        outer = await settled(caller.session.begin_nested())
+        inner = await settled(caller.session.begin_nested())
+        await onward.enqueue(given, owner="ada", session=caller.session)
+        for savepoint in (inner, outer):
+            await settled(savepoint.commit())
+        async with rolled_back(caller):
+            await onward.enqueue(given, owner="ada", session=caller.session)
+        nested = await settled(caller.session.begin_nested())
+        await onward.enqueue(given, owner="ada", session=caller.session)
+        await settled(nested.commit())
+        assert await queued(database, "ada") == (0, 0)
+        await (caller.commit() if commits else caller.rollback())
+    assert await queued(database, "ada") == ((2, 2) if commits else (0, 0))
+
+
+@ON_SQLITE
+async def test_a_session_of_several_engines_is_refused_and_its_connection_is_not(
+    onward: Onward, ledger_url: str, database: Database
+) -> None:
+    given, orders = workload.noted.job(folder="x"), sa.Table("orders", sa.MetaData(), sa.Column("id", sa.Integer))
+    engine = sa.create_engine(ledger_url)
+    with Session(binds={orders: engine}) as session:
+        with pytest.raises(UnusableSession, match="bind_arguments"):
+            await onward.enqueue(given, owner="ada", session=session)
+        await onward.enqueue(given, owner="ada", session=session.connection(bind_arguments={"clause": orders}))
+        session.commit()
+    engine.dispose()
+    assert await queued(database, "ada") == (1, 1)
+
+
 @ON_POSTGRESQL
 async def test_a_long_transaction_of_a_caller_makes_nobody_wait(
     onward: Onward, ledger_url: str, database: Database

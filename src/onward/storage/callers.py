@@ -142,6 +142,8 @@ class _SQLAlchemy(_Cursor):
         if level is None:
             level = getattr(connection.dialect, "_on_connect_isolation_level", None)
         _in_transaction(level != "AUTOCOMMIT")
+        if dialect == "sqlite" and connection.in_nested_transaction():
+            _keep_open(connection)
         self._connection = connection
 
     def execute(self, text: str, params: Mapping[str, Any]) -> None:
@@ -226,7 +228,29 @@ async def _spawned(function: Callable[[_Wait], T]) -> T:
 
 
 def _of_session(session: Any, dialect: str, on: Callable[[_Cursor], T]) -> T:
-    return on(_SQLAlchemy(session.connection(), dialect))
+    try:
+        connection = session.connection()
+    except sa.exc.UnboundExecutionError as error:
+        raise UnusableSession(
+            "the session has no one engine, as with binds=: pass its connection to the ledger's database, as in"
+            ' session=db.connection(bind_arguments={"mapper": Order})'
+        ) from error
+    return on(_SQLAlchemy(connection, dialect))
+
+
+def _keep_open(connection: sa.Connection) -> None:
+    """Have the ends of savepoints commit nothing.
+
+    Python's sqlite3 begins a transaction before the first write. A savepoint before that is one for SQLite, and its
+    release would commit the job, which is to be committed with the transaction of SQLAlchemy.
+    """
+    if not sa.event.contains(connection, "release_savepoint", _double):
+        sa.event.listen(connection, "release_savepoint", _double)
+
+
+def _double(connection: sa.Connection, name: str, _context: None) -> None:
+    """Begin another savepoint of the name: SQLite releases the newest one, and goes on in the other."""
+    connection.exec_driver_sql(f"SAVEPOINT {name}")
 
 
 # By library and class: the transaction function's result on a session of that kind, or an awaitable of it.
