@@ -112,15 +112,11 @@ class Sync:
         async def upcoming() -> JobChunk | None:
             return await anext(chunks, None)
 
-        async def end() -> None:
-            await chunks.aclose()
-
         def each() -> Generator[JobChunk, None, None]:
-            try:
-                while (chunk := thread.run(upcoming())) is not None:
-                    yield chunk
-            finally:
-                thread.run(end())
+            # Nothing is to be done at its end, which may come as garbage in any thread, also in the loop's own, where a
+            # wait for the loop would last for ever: the loop itself closes `chunks` when nobody holds it any more.
+            while (chunk := thread.run(upcoming())) is not None:
+                yield chunk
 
         return each()
 

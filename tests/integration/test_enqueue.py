@@ -7,7 +7,7 @@ import os
 import signal
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -102,6 +102,33 @@ async def test_output_is_read_as_it_comes_by_any_program(project: Path, tmp_path
             onward.output(job_id, after="1")  # type: ignore[arg-type]
     assert [chunk.data for chunk in got] == [*(f"{n} " for n in range(20)), {"second": 1}, "the end"]
     assert [chunk.offset for chunk in got] == list(range(22))
+
+
+async def test_plain_code_may_stop_reading_output_early(project: Path, tmp_path: Path) -> None:
+    """The generator is collected in any thread, that of `onward.sync` as well, or after the end of `onward.sync`."""
+    async with (
+        wiring.run_process(load(tmp_path), Role.ACCEPT, embedded=True),
+        Onward.from_settings(project) as onward,
+    ):
+        job_id = await onward.enqueue(workload.emits.job(folder=str(tmp_path), chunks=20))
+
+        def read() -> Generator[JobChunk, None, None]:
+            chunks = onward.sync.output(job_id)
+            assert next(chunks).offset == 0
+            return chunks
+
+        late, held = await asyncio.to_thread(read), [await asyncio.to_thread(read)]
+        thread, collected = onward.sync._open(), threading.Event()
+        outputs = thread.enqueuer._changes._outputs
+        assert len(outputs[job_id]) == 2
+        thread._loop.call_soon_threadsafe(held.clear)
+        thread._loop.call_soon_threadsafe(collected.set)
+        assert await asyncio.to_thread(collected.wait, 30), "the loop waits for itself"
+        await asyncio.to_thread(wait_until, lambda: len(outputs[job_id]) == 1)
+        onward.sync.close()
+        late.close()
+        (tmp_path / "go").touch()
+        await onward.result(job_id, timeout=LONG)
 
 
 async def test_a_program_that_enqueues_is_no_process_of_the_installation_and_runs_nothing(
