@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
@@ -28,15 +29,31 @@ def _other_class(value: Any, found: Any, declared: Collection[type]) -> tuple[ty
 
 def classes(types: Iterable[Any]) -> set[type]:
     """Return the classes with fields of declared types, and of the types of their fields."""
-    found, left = set[type](), list(types)
+    return {one for one in _parts(types) if isinstance(one, type) and _has_fields(one)}
+
+
+def alternatives(types: Iterable[Any]) -> set[type]:
+    """Return the classes with fields of unions in the types: a value may be read as any of them."""
+    found = set[type]()
+    for one in _parts(types):
+        if get_origin(one) in (Union, UnionType):
+            members = [classes([member]) for member in get_args(one)]
+            if sum(map(bool, members)) > 1:
+                found.update(*members)
+    return found
+
+
+def _parts(types: Iterable[Any]) -> Iterator[Any]:
+    """Yield declared types, the types within them, and those of the fields of their classes."""
+    entered, left = set[type](), list(types)
     while left:
         one = left.pop()
+        yield one
         left += get_args(one)
-        if isinstance(one, type) and one not in found and _has_fields(one):
-            found.add(one)
+        if isinstance(one, type) and one not in entered and _has_fields(one):
+            entered.add(one)
             with suppress(NameError):  # imported for type checkers only
                 left += get_type_hints(one).values()
-    return found
 
 
 def confused(value: Any, found: Any, declared: Collection[type]) -> str | None:

@@ -20,7 +20,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from onward.handlers.classes import classes, confused
+from onward.handlers.classes import alternatives, confused
 from onward.handlers.context import JSON
 from onward.handlers.errors import InvalidParameters
 from onward.handlers.json_types import check_type, unknown
@@ -135,9 +135,9 @@ def _whole(info: FieldInfo) -> Any:
 
 @lru_cache(maxsize=1_000)
 def _unions(model: type[BaseModel]) -> Mapping[str, Collection[type]]:
-    """The parameters whose types have several classes with fields, any of which a value might be read as."""
-    found = {name: classes([info.annotation]) for name, info in model.model_fields.items()}
-    return {name: declared for name, declared in found.items() if len(declared) > 1}
+    """The parameters with unions of classes with fields, any of which a value might be read as."""
+    found = {name: alternatives([info.annotation]) for name, info in model.model_fields.items()}
+    return {name: declared for name, declared in found.items() if declared}
 
 
 @lru_cache(maxsize=1_000)

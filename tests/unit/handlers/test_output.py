@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from onward import Handler, JobContext, Permanent, handler
+from onward.handlers.classes import alternatives
 from onward.handlers.errors import InvalidParameters
 from onward.jobs.results import storable
 
@@ -198,6 +199,19 @@ def test_a_parameter_that_would_be_read_as_another_class_is_refused() -> None:
     for given in ({"by": Cash(5)}, {"by": Card(5), "all": [Card(1), Cash(5)]}):
         with pytest.raises(InvalidParameters, match="a Cash, which would be read as a Card"):
             made.bind(given)
+
+
+def test_only_classes_of_unions_are_told_apart() -> None:
+    """Of other parameters, however large, no value is looked at a second time."""
+
+    @dataclass
+    class Sale:
+        lines: list[Card]
+        by: Card | None = None
+
+    assert alternatives([Sale, dict[str, Sale], Card | int]) == set()
+    assert alternatives([list[Card | Cash] | None]) == {Card, Cash}
+    assert alternatives([Sale | Cash]) == {Sale, Card, Cash}
 
 
 def test_what_a_key_covers_leaves_out_a_default_that_is_made() -> None:
