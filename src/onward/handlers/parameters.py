@@ -9,7 +9,7 @@ from dataclasses import is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
@@ -22,6 +22,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from onward.handlers.classes import alternatives, confused
 from onward.handlers.context import JSON
+from onward.handlers.equality import is_same
 from onward.handlers.errors import InvalidParameters
 from onward.handlers.json_types import check_type, unknown
 from onward.handlers.json_values import fault
@@ -214,10 +215,14 @@ class Parameters(NamedTuple):
 
     def given(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return what `bind` does, without what is as the defaults have it. Raises `InvalidParameters`."""
+        model = self._validate(params)
         # Without what is unset as well: of a `default_factory` no two values need be equal.
-        return self._validate(params).model_dump(
-            mode="json", round_trip=True, warnings=False, exclude_defaults=True, exclude_unset=True
-        )
+        dump = partial(model.model_dump, mode="json", round_trip=True, warnings=False, exclude_unset=True)
+        found: dict[str, Any] = dump(exclude_defaults=True)
+        for name, value in dump().items():
+            if name not in found and not is_same(getattr(model, name), self.model.model_fields[name].default):
+                found[name] = value
+        return found
 
     def arguments(self, params: Mapping[str, JSON]) -> dict[str, Any]:
         """Convert stored parameters to the arguments of the first step. Raises `InvalidParameters`."""

@@ -178,6 +178,10 @@ def shout(job: JobContext, *, extra: dict[str, Any]) -> dict[str, Any]:
     return extra
 
 
+@handler("shop.mark", mutation=True)
+def mark(job: JobContext, *, mark: Any = True) -> None: ...
+
+
 @handler("shop.close", mutation=Mutation(roles=["shop"]))
 def close(job: JobContext) -> None: ...
 

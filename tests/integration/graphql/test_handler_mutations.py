@@ -140,6 +140,15 @@ async def test_a_key_stands_for_the_whole_input(shop: TestApp) -> None:
     assert errors(other) == [("IDEMPOTENCY_KEY_REUSED", ["idempotencyKey"])]
 
 
+async def test_a_key_tells_values_apart_that_only_python_takes_for_the_same(shop: TestApp) -> None:
+    """The default is true, and 1 is equal to it."""
+    await send(shop, "shopMark", idempotencyKey="m")
+    assert (await send(shop, "shopMark", mark=True, idempotencyKey="m"))["replayed"]
+    assert errors(await send(shop, "shopMark", mark=1, idempotencyKey="m")) == [
+        ("IDEMPOTENCY_KEY_REUSED", ["idempotencyKey"])
+    ]
+
+
 async def test_strawberry_converts_nothing_for_a_request(shop: TestApp, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError

@@ -257,6 +257,16 @@ def test_a_parameter_with_a_default_changes_nothing_of_what_was_given() -> None:
     assert made[1].given({"order": "A", "note": "x"}) == {"order": "A", "note": "x"}
 
 
+def test_a_key_covers_a_value_that_only_python_takes_for_the_default() -> None:
+    async def note(job: Any, *, flag: Any = True, all: Any = [0, {"a": False}], n: float = 1) -> None: ...  # noqa: B006
+
+    made = handler("test.json")(note)
+    for same in ({"flag": True}, {"all": [0, {"a": False}]}, {"n": 1.0}, {"n": 1}):
+        assert made.given(same) == {}
+    for other in ({"flag": 1}, {"all": [False, {"a": False}]}, {"all": [0, {"a": 0}]}):
+        assert made.given(other) == other
+
+
 @pytest.mark.parametrize(("options", "message"), OPTIONS)
 def test_an_option_of_another_type_is_refused_where_it_is_given(options: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):

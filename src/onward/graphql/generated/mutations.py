@@ -28,6 +28,7 @@ from onward.graphql.types.user_error import UserError
 from onward.graphql.value_resolver import DIRECT
 from onward.graphql.viewer import Viewer
 from onward.handlers.base import Handler, Mutation
+from onward.handlers.equality import is_same
 from onward.handlers.errors import InvalidParameters
 from onward.handlers.fields import fields_of
 from onward.jobs import model
@@ -179,4 +180,4 @@ def _is_default(value: Any, member: Member) -> bool:
     """True if the handler gets the same as where the field is left out."""
     if value is None:
         return member.null_is_absent or member.none_if_absent or member.default is None
-    return bool(value == member.default)
+    return is_same(value, member.default)
