@@ -66,6 +66,9 @@ def check_type(annotation: Any, place: str, seen: tuple[Any, ...] = ()) -> None:
     if len(members) > 1:
         for member in members:
             check_type(member, place, seen)
+            if NoneType in members and _has_null(kind := stripped(member)[0]):
+                fault = f"a member of {_name(kind)} is None, and would be read as no member; give it a text"
+                raise TypeError(f"{place}: {fault}")
     elif has_fields(type_) or is_root_model(type_):
         if not any(one is type_ for one in seen):
             _check_fields(type_, place, (*seen, type_))
@@ -182,6 +185,11 @@ def _is_known(type_: type) -> bool:
 
 def _has_texts(enum: type[Enum]) -> bool:
     return all(isinstance(member.value, str) for member in enum)
+
+
+def _has_null(type_: Any) -> bool:
+    """Return whether a member of the Enum is null in JSON."""
+    return isinstance(type_, type) and issubclass(type_, Enum) and any(one.value is None for one in type_)
 
 
 def _is_path(key: Any) -> bool:

@@ -43,6 +43,11 @@ class Size(Enum):
     SMALL = "s"
 
 
+class Gap(Enum):
+    NONE = None
+    WIDE = "wide"
+
+
 class Level(IntEnum):
     LOW = 1
 
@@ -116,6 +121,7 @@ TYPES: list[tuple[Any, Any]] = [
     (Decimal, Decimal("1.10")),
     (UUID, UUID(int=7)),
     (Size, Size.SMALL),
+    (Gap, Gap.NONE),
     (Level, Level.LOW),
     (Colour, Colour.RED),
     (Literal["air", "sea"], "air"),
@@ -255,6 +261,8 @@ class Own(BaseModel):
         (Iterator[int], "Iterator can be gone through once, and cannot be stored; declare it list"),
         (Access, "Access is a Flag, whose combinations are no members; declare it int"),
         (Pair, "the values of Pair must be text or numbers: they become JSON"),
+        (Gap | None, "a member of Gap is None, and would be read as no member; give it a text"),
+        (list[Annotated[Gap, "x"] | None], "a member of Gap is None"),
         (
             dict[tuple[int, int], int],
             "the keys of JSON are text, and tuple[int, int] is not read back from it; take str",
