@@ -1,6 +1,7 @@
 """The console's pages of failures and batches, and its forms of mutations."""
 
 import asyncio
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from tests.integration.graphql.conftest import serving, settings_in
 from tests.integration.graphql.test_viewers import header, jwt_settings
@@ -275,6 +276,55 @@ async def test_a_batch_and_its_jobs_show_why_they_were_cancelled(
     await expect(page.locator("#job .facts")).to_contain_text("Reason for cancellingsold out")
     await page.goto(f"{served}/#/jobs?status=CANCELLED&handler=work.call")
     await expect(page.locator("table.jobs tbody tr").first.locator(".at-note")).to_have_text("sold out")
+
+
+async def test_a_batch_goes_on_by_its_answers_while_its_subscription_ends_with_errors(
+    watched: Watched, served: str, tmp_path: Path
+) -> None:
+    """Once the subscription holds again, the batch goes on by its changes, also without further answers."""
+    turn = 'mutation { %sHandler(input: {handler: "work.call"}) { errors { message } } }'
+    ask(served, turn % "pause")
+    ask(served, ALL, input={"codes": ["", "", ""], "openWhen": str(tmp_path)})
+    wait_for(served, status=["QUEUED"], handler=["work.call"], number=3)
+    made = ask(served, "{ batches(first: 1) { id } }")["batches"][0]["id"]  # type: ignore[index]
+    found = ask(served, f'{{ jobs(filter: {{batch: "{made}"}}) {{ nodes {{ id }} }} }}')
+    first, second, _ = (node["id"] for node in found["jobs"]["nodes"])  # type: ignore[index]
+    broken, answering = True, asyncio.Event()
+    answering.set()
+
+    async def cut_off(socket: WebSocketRoute) -> None:
+        """End each subscription of the batch with an error after its first message."""
+        server = socket.connect_to_server()
+
+        def passed_on(message: str | bytes) -> None:
+            sent = json.loads(message)
+            socket.send(message)
+            if broken and "batchUpdated" in ((sent.get("payload") or {}).get("data") or {}):
+                socket.send(json.dumps({"id": sent["id"], "type": "error", "payload": [{"message": "an error"}]}))
+                server.send(json.dumps({"id": sent["id"], "type": "complete"}))
+
+        server.on_message(passed_on)
+
+    async def answered(route: Route) -> None:
+        if "query oneBatch" in (route.request.post_data or ""):
+            await answering.wait()
+        await route.continue_()
+
+    await watched.page.route_web_socket(re.compile("/graphql"), cut_off)
+    await watched.page.route("**/graphql", answered)
+    page = await opened(watched, served, f"#/batches/{made}")
+    heading = page.get_by_role("heading", level=2).first
+    cancel = 'mutation { cancelJob(input: {id: "%s"}) { errors { message } } }'
+    await expect(heading).to_have_text("0 of 3 over")
+    ask(served, cancel % first)
+    await expect(heading).to_have_text("1 of 3 over")
+    broken = False
+    answering.clear()
+    ask(served, cancel % second)
+    await expect(heading).to_have_text("2 of 3 over")
+    answering.set()
+    ask(served, turn % "resume")
+    await expect(page.get_by_role("heading", name="All 3 over")).to_be_visible()
 
 
 async def test_a_form_has_a_control_for_each_type(watched: Watched, served: str, console_packages: Path) -> None:

@@ -21,6 +21,7 @@ import { useStore } from '../store';
 
 const LOOK_MS = 5_000;
 const LOOK_LIVE_MS = 2_000; // at the children of a batch that goes on, unless it is
+const AGAIN_MS = 3_000; // before a subscription that has ended begins again
 const LONG = 10_000;
 const PAGE = 20;
 const CAUSE = 'batch';
@@ -90,7 +91,17 @@ function One({ id, status }: { id: string; status: readonly Status[] }) {
   const [changed, setChanged] = useState<Batch | null>(null);
   const asked = useQuery(oneBatch, { id }, LOOK_MS);
   const first = asked.data?.node && 'total' in asked.data.node ? asked.data.node as Batch : null;
-  useSubscription(batchUpdated, first && !first.done ? { id } : null, { next: ({ batchUpdated: batch }) => setChanged(batch), done: asked.refresh });
+  const [resting, setResting] = useState(false);
+  useEffect(() => {
+    const timer = resting ? setTimeout(() => setResting(false), AGAIN_MS) : undefined;
+    return () => clearTimeout(timer);
+  }, [resting]);
+  const ended = () => { // the last change is old from now on, unless the batch is over
+    setChanged((known) => (known?.done ? known : null));
+    setResting(true);
+    asked.refresh();
+  };
+  useSubscription(batchUpdated, first && !first.done && !resting ? { id } : null, { next: ({ batchUpdated: batch }) => setChanged(batch), failed: ended, done: ended });
   const batch = live && changed && !first?.done ? changed : first;
   return (
     <Answer of={asked}>
