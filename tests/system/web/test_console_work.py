@@ -368,6 +368,31 @@ async def test_a_form_says_what_cannot_be_read(watched: Watched, served: str) ->
     assert kept == {"jobs": {"nodes": [{"result": {"a": 12345678901234567890}}]}}
 
 
+@pytest.mark.parametrize("code", ["TIMEOUT", "INTERNAL", "UNAVAILABLE"])
+async def test_what_the_server_may_have_accepted_is_sent_again_as_the_same(
+    watched: Watched, served: str, code: str
+) -> None:
+    """An error of the whole answer may come after the acceptance: the form keeps its idempotency key."""
+    page = await opened(watched, served, "#/send/workKeep")
+    errors = iter([{"message": "It took too long.", "extensions": {"code": code}}])
+
+    async def answer(route: Route) -> None:
+        if "workKeep(" not in (route.request.post_data or ""):
+            await route.continue_()
+            return
+        response = await route.fetch()
+        error = next(errors, None)
+        await (route.fulfill(response=response) if error is None else route.fulfill(json={"errors": [error]}))
+
+    await page.route("**/graphql", answer)
+    await page.get_by_label("extra").fill(json.dumps({"of": code}))
+    await page.get_by_role("button", name="Send").click()
+    said = page.locator("form [role=status]")
+    await expect(said).to_have_text("It took too long. Send again: it is accepted once at most.")
+    await page.get_by_role("button", name="Send").click()
+    await expect(said).to_have_text("Accepted before: the same job.")
+
+
 async def test_a_job_is_edited_and_sent_again(watched: Watched, served: str, console_packages: Path) -> None:
     """The form holds what the job was sent with; the changed job is another one, and is followed."""
     order = {

@@ -16,12 +16,13 @@ export class ApiError extends Error {
   constructor(
     message: string,
     readonly code = '',
-    readonly reached = true, // false: no answer, so nobody knows whether the server did it
+    readonly reached = true, // false: no answer, or none that says whether the server did it
   ) { super(message); }
 }
 
 interface Answer { data?: unknown; errors?: { message: string; extensions?: { code?: string } }[] }
 
+const UNSURE = new Set(['TIMEOUT', 'INTERNAL', 'UNAVAILABLE']); // the server may have done it before the error
 const TIMEOUT_MS = 15_000;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
@@ -58,8 +59,9 @@ export async function askText(query: string, variables: unknown): Promise<unknow
     throw new ApiError('The server did not answer.', '', false);
   }
   const answer = read(body);
-  const error = answer?.errors?.[0];
-  if (error) throw new ApiError(String(error.message), String(error.extensions?.code ?? ''));
+  const errors = (answer?.errors ?? []).map(({ message, extensions }) => ({ message: String(message), code: String(extensions?.code ?? '') }));
+  const [error] = errors;
+  if (error) throw new ApiError(error.message, error.code, !errors.some(({ code }) => UNSURE.has(code)));
   if (!response.ok || !answer?.data) throw new ApiError(`The server answered ${response.status}.`, '', response.status < 500);
   return answer.data;
 }
