@@ -161,11 +161,13 @@ class Driver(ABC):
     def verify(self) -> None:  # noqa: B027 - only a file can be taken away
         """Raise FileReplaced if the open connections use other files than the ledger's."""
 
-    def begin_read(self, connection: Any) -> None:  # noqa: B027 - most have no need
-        """Prepare a connection for the statements of one function."""
+    @abstractmethod
+    def begin_read(self, connection: Any, *, snapshot: bool = False) -> None:
+        """Prepare a connection for the statements of one function; in a snapshot they see one state of the database."""
 
-    def end_read(self, connection: Any) -> None:  # noqa: B027 - likewise
-        """End what `begin_read` began."""
+    @abstractmethod
+    def end_read(self, connection: Any) -> None:
+        """End the transaction that `begin_read` may have begun."""
 
     def give_back_space(self, tx: Tx, limit: int) -> int:  # noqa: ARG002 - PostgreSQL's autovacuum reuses it
         """Give at most so many unused pages back to the file system; return how many, and 0 where none is left."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,8 +77,8 @@ class Database:
         except Exception as error:
             raise Unavailable("the ledger cannot be reached") from error
 
-    def read_sync(self, fn: Callable[[Tx], T]) -> T:
-        """Run the function on one connection and return its result.
+    def read_sync(self, fn: Callable[[Tx], T], *, snapshot: bool = False) -> T:
+        """Run the function on one connection and return its result; its statements see one state in a snapshot.
 
         It is run again where the connection was lost. Raises Unavailable, or the error of the function, and so the
         driver's for a statement that the database refuses.
@@ -85,7 +86,7 @@ class Database:
         for attempt in (1, 2):
             connection = self._acquire() if attempt == 1 else self.connect()
             try:
-                result = self._read_on(connection, fn)
+                result = self._read_on(connection, fn, snapshot=snapshot)
             except Exception as error:
                 lost = isinstance(error, Unavailable) or self.driver.is_lost(error, connection)
                 if not lost and self.driver.is_idle(connection):
@@ -102,24 +103,30 @@ class Database:
             return result
         raise AssertionError("unreachable")
 
-    def _read_on(self, connection: Any, fn: Callable[[Tx], T]) -> T:
-        self.driver.begin_read(connection)
+    def _read_on(self, connection: Any, fn: Callable[[Tx], T], *, snapshot: bool) -> T:
+        self.driver.begin_read(connection, snapshot=snapshot)
         tx = Tx(self, connection)
         try:
             result = fn(tx)
+        except BaseException:
+            if snapshot:
+                with suppress(Exception):  # the connection is lost, or the function has ended the transaction
+                    tx.raw("ROLLBACK")
+            raise
         finally:
             tx.close()
         self.driver.end_read(connection)
         return result
 
-    async def read(self, fn: Callable[[Tx], T]) -> T:
+    async def read(self, fn: Callable[[Tx], T], *, snapshot: bool = False) -> T:
         """The same in a thread of the pool. Raises Unavailable."""
-        return await self.begin_read(fn)
+        return await self.begin_read(fn, snapshot=snapshot)
 
-    def begin_read(self, fn: Callable[[Tx], T]) -> asyncio.Future[T]:
+    def begin_read(self, fn: Callable[[Tx], T], *, snapshot: bool = False) -> asyncio.Future[T]:
         """Begin the same, and return its future. Raises Unavailable."""
+        read = partial(self.read_sync, snapshot=True) if snapshot else self.read_sync
         try:
-            return asyncio.get_running_loop().run_in_executor(self._readers, self.read_sync, fn)
+            return asyncio.get_running_loop().run_in_executor(self._readers, read, fn)
         except RuntimeError as error:
             raise Unavailable("the ledger is closed, or the machine starts no further thread") from error
 

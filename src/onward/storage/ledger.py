@@ -34,7 +34,7 @@ class Ledger:
     async def read(self, transaction: Callable[[Tx], T]) -> T:
         """Run the function on one consistent state of the database, and return what it returned. Raises Unavailable."""
         with self._own_limits():
-            return await self._writer.database.read(transaction)
+            return await self._writer.database.read(transaction, snapshot=True)
 
     @contextmanager
     def _own_limits(self) -> Iterator[None]:

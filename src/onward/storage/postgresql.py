@@ -55,6 +55,7 @@ POOLED_BEGIN = "; ".join(["BEGIN", *(f"SET LOCAL {setting}" for setting in SETTI
 WRITERS_TIMEOUT = f"lock_timeout = {WRITERS_LOCK_TIMEOUT_S * 1000:.0f}"
 WRITERS_SETTINGS = (WRITERS_TIMEOUT, f"idle_in_transaction_session_timeout = '{WRITERS_IDLE_TIMEOUT_S}s'")
 POOLED_WRITERS_BEGIN = "; ".join([POOLED_BEGIN, *(f"SET LOCAL {setting}" for setting in WRITERS_SETTINGS)])
+SNAPSHOT_LEVEL = "ISOLATION LEVEL REPEATABLE READ"
 SESSION_FACTS = "SELECT pg_backend_pid(), current_setting('server_encoding')"
 LOST_CLASSES = ("08", "40", "53", "57", "58", "F0", "XX")  # connection, conflict, resources, operator, system, files
 TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not available: nothing was written
@@ -219,12 +220,15 @@ class PostgreSQL(Driver):
         types = {name: bind.type.compile(self._compiler) for name, bind in done.binds.items()}
         return self.place.named(for_rows(text, types)), tuple(dict.fromkeys(VALUE.findall(text))), defaults_of(done)
 
-    def begin_read(self, connection: Any) -> None:
+    def begin_read(self, connection: Any, *, snapshot: bool = False) -> None:
         if pooler.is_marked(connection):
-            pooler.run(connection, POOLED_BEGIN, time.monotonic() + POOLED_READ_TIMEOUT_S)
+            begin = f"{POOLED_BEGIN}; SET TRANSACTION {SNAPSHOT_LEVEL}" if snapshot else POOLED_BEGIN
+            pooler.run(connection, begin, time.monotonic() + POOLED_READ_TIMEOUT_S)
+        elif snapshot:
+            connection.execute(f"BEGIN {SNAPSHOT_LEVEL}")
 
     def end_read(self, connection: Any) -> None:
-        if pooler.is_marked(connection):
+        if not self.is_idle(connection):
             connection.execute("COMMIT")
 
     def join(self, tx: Tx) -> tuple[int, int, int, str | None]:

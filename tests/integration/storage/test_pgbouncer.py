@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from onward.storage import migrate
 from onward.storage.base import Unavailable
 from onward.storage.engine import Database
+from onward.storage.ledger import Ledger
 from onward.storage.pooler import is_marked
 from onward.storage.tables import meta
 from onward.storage.transaction import Tx
@@ -74,6 +75,21 @@ def test_two_writers_share_one_session(postgres_ledger: str, pooler: Pooler) -> 
                 assert names(writer.database)
         assert seen == {"on 250ms 5s"}
         assert len(names(one.database)) == 24
+
+
+@pytest.mark.anyio
+async def test_the_statements_of_a_project_s_read_see_one_state(postgres_ledger: str, pooler: Pooler) -> None:
+    number = sa.select(sa.func.count()).select_from(meta)
+    with pooler(postgres_ledger, default_pool_size=2) as pooled, writing(pooled) as writer:
+
+        def look(tx: Tx) -> tuple[int, int]:
+            before = tx.scalar(number)
+            writer.run_sync(lambda other: put(other, "between"))
+            return before or 0, tx.scalar(number) or 0
+
+        before, after = await Ledger(writer).read(look)
+        assert before == after
+        assert await Ledger(writer).read(lambda tx: tx.scalar(number)) == after + 1
 
 
 def test_a_pooled_ledger_can_be_migrated_and_checked(postgres_url: str, pooler: Pooler) -> None:

@@ -147,6 +147,32 @@ def test_a_read_that_fails_half_way_leaves_its_connection_fresh(writers: Callabl
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
+async def test_the_statements_of_a_project_s_read_see_one_state(writers: Callable[[str], Writer], name: str) -> None:
+    """Another connection commits between two of them; later reads of the connection see that, also after an error."""
+    writer = writers(name)
+    ledger, number = Ledger(writer), sa.select(sa.func.count()).select_from(meta)
+
+    def look(tx: Tx) -> tuple[int, int]:
+        before = tx.scalar(number)
+        writer.run_sync(lambda other: put(other, "state between"))
+        return before or 0, tx.scalar(number) or 0
+
+    def fail(tx: Tx) -> None:
+        tx.scalar(number)
+        raise LookupError("mine")
+
+    before, after = await ledger.read(look)
+    kept = list(writer.database._idle)
+    assert before == after
+    with pytest.raises(LookupError):
+        await ledger.read(fail)
+    assert await ledger.read(lambda tx: tx.scalar(number)) == after + 1
+    await writer.run(lambda tx: put(tx, "state later"))
+    assert {"state between", "state later"} < names(writer.database)
+    assert writer.database._idle == kept
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
 @pytest.mark.parametrize("kind", ["read", "write"])
 async def test_a_handler_fails_for_it_by_its_own_policy(writers: Callable[[str], Writer], name: str, kind: str) -> None:
     """An outage is no fault of a handler's, and its attempts are not counted; this is one."""
