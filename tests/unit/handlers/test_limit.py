@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from onward.config.settings import SettingsError
-from onward.handlers.base import JobContext, Limit, handler
+from onward.handlers.base import JobContext, Limit, Unique, handler
 from onward.handlers.limit import MAX_CHARACTERS
 from onward.runtime import values
 
 
-def made(limit: Any, name: str = "orders.sync", secret: frozenset[str] = frozenset()) -> Any:
-    @handler(name, limit=limit, secret=secret)
+def made(limit: Any, name: str = "orders.sync", **options: Any) -> Any:
+    @handler(name, limit=limit, **options)
     async def sync(_job: JobContext, *, customer: str, region: int = 1, tags: list[str] | None = None) -> None:
         pass
 
@@ -48,6 +48,15 @@ def test_a_handler_refuses_a_limit_by_what_is_no_parameter_or_secret() -> None:
         made(Limit(concurrency=1, by=("region", "customer")), secret=frozenset({"customer"}))
     with pytest.raises(TypeError, match="limit must be a Limit"):
         made("customer")
+
+
+def test_a_limit_by_a_parameter_that_unique_may_replace_is_refused() -> None:
+    """The key of a job that is there would be that of its former parameters."""
+    both = Limit(concurrency=1, by=("region", "customer"))
+    with pytest.raises(ValueError, match="limit is by customer, which unique may replace: name it in by of the Unique"):
+        made(both, unique=Unique(by=("region",), replace=True))
+    made(both, unique=Unique(by=("region", "customer"), replace=True))
+    made(both, unique=Unique(by=("region",)))
 
 
 @pytest.mark.parametrize(
