@@ -104,7 +104,8 @@ class Executor:
             if (wait := handler.steps[index + 1].wait) is not None:
                 return Ended(steps, outcomes.waiting(wait, result))
             # An error here is ours, and not the step's, which has succeeded.
-            running.steps = steps = await self._completion.finish_step(running, steps, result)
+            with running.paused_limit():
+                running.steps = steps = await self._completion.finish_step(running, steps, result)
             if self._control.draining:
                 return Ended(steps, HANDED_BACK)
             index, given = index + 1, (result,)
@@ -124,8 +125,10 @@ class Executor:
             return redact_value(storable(result, None), running.secrets)  # that process has checked and written it
         if given is None:
             arguments = _arguments(handler, running.job, params)
-            takes = handler.results
-            values = () if takes is None else (await results_of(self._database, running.job, takes),)
+            values: tuple[Any, ...] = ()
+            if (takes := handler.results) is not None:
+                with running.paused_limit():
+                    values = (await results_of(self._database, running.job, takes),)
             result = await self._steps.run(running, step, *values, **arguments)
         else:
             result = await self._steps.run(running, step, handler.handed_on(index, *given))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import timedelta
 from enum import Enum, auto
@@ -143,7 +144,8 @@ class Running:
 
     def check(self) -> None:
         """Return if the job may go on. Raises JobCancelled, TimedOut or LeaseLost if it may not."""
-        if self.stop is None and self.deadline is not None and time.monotonic() > self.deadline:
+        deadline = self.deadline  # read once: another thread may pause it
+        if self.stop is None and deadline is not None and time.monotonic() > deadline:
             self.stop = StopReason.TIMEOUT
         match self.stop:
             case StopReason.CANCEL:
@@ -223,6 +225,17 @@ class Running:
             raise
         self.batches.append(making)
         return making.id
+
+    @contextmanager
+    def paused_limit(self) -> Iterator[None]:
+        """Stop the time limit for as long as the ledger takes: only the time of the functions counts."""
+        left_s = None if self.deadline is None else self.deadline - time.monotonic()
+        self.deadline = None
+        try:
+            yield
+        finally:
+            if left_s is not None:
+                self.deadline = time.monotonic() + left_s
 
     def interrupt(self, reason: StopReason) -> None:
         """Stop the job at its next await, or at its next check. From the event loop."""
