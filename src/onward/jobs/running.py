@@ -95,6 +95,7 @@ class Running:
         self.resources = resources
         self.stop: StopReason | None = None
         self.task: Cancellable | None = None  # the async step that runs, or the plain one that may wait for a thread
+        self.interrupted = False  # `task` was told to stop
         self.deadline: float | None = None
         self.over = False  # its attempt has ended
         self.recording = False  # its step or its attempt has ended, and is being written down
@@ -238,10 +239,14 @@ class Running:
                 self.deadline = time.monotonic() + left_s
 
     def interrupt(self, reason: StopReason) -> None:
-        """Stop the job at its next await, or at its next check. From the event loop."""
+        """Stop the job at its next await, or at its next check. From the event loop.
+
+        A cancel is found at each poll, and stops a task once: a second time it would end the handler's clean-up.
+        """
         if self.stop is None or reason is StopReason.LOST:
             self.stop = reason
-        if self.task is not None:
+        if self.task is not None and not (self.interrupted and reason is StopReason.CANCEL):
+            self.interrupted = True
             self.task.cancel()
 
 

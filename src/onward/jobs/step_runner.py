@@ -79,7 +79,7 @@ class StepRunner:
             (plain or ended).cancel()
             raise
         finally:
-            running.task = None
+            running.task, running.interrupted = None, False
             self._waiting.discard(running)
             # A task that is cancelled before its first piece never starts the coroutine, which Python would warn of.
             if coroutine is not None and ended.done():

@@ -1,4 +1,4 @@
-"""The time limit counts the time of the handler alone."""
+"""The time limit counts the time of the handler alone, and a cancel lets it clean up."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from typing import Any
 import pytest
 
 from onward.handlers.base import JobContext, Results, Retry, handler, sequence
-from onward.jobs import executor
+from onward.jobs import commands, executor
 from onward.jobs.batch_results import results_of
+from onward.jobs.model import Visible
 from onward.jobs.states import JobStatus
 from onward.storage.base import Unavailable
 from onward.storage.lock_order import ROWS
 from onward.storage.writer import Writer
-from tests.runners import node
+from tests.runners import Node, node
 
 S = JobStatus
 ONCE = Retry(max_attempts=1)
 LIMIT_S = 1.0
 LIMIT = timedelta(seconds=LIMIT_S)
+EVERYTHING = Visible(everything=True)
 pytestmark = pytest.mark.anyio
 
 
@@ -102,3 +104,56 @@ async def test_the_results_of_a_batch_are_read_outside_of_the_time_limit(
     async with node(writer, total) as here:
         job = await here.run(total)
     assert (job.status, job.result, job.error) == (S.SUCCEEDED, 0, None)
+
+
+async def cancel(here: Node, job_id: str) -> None:
+    await here.writer.run(lambda tx: commands.cancel(tx, job_id, reason=None, visible=EVERYTHING))
+
+
+async def test_the_clean_up_of_a_cancelled_handler_may_await(writer: Writer) -> None:
+    """The next looks for cancels do not cancel the handler again."""
+    started, cleaned = asyncio.Event(), list[str]()
+
+    @handler("conformance.wait", retry=ONCE)
+    async def wait(job: JobContext) -> None:
+        try:
+            started.set()
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.3)  # of many looks
+            cleaned.append(job.id)
+
+    async with node(writer, wait) as here:
+        job = await here.accept(wait)
+        task = here.start(job)
+        await started.wait()
+        await cancel(here, job.id)
+        await task
+        assert (await here.get(job)).status is S.CANCELLED
+        assert cleaned == [job.id]
+
+
+@pytest.mark.parametrize("ending", ["drain", "time limit"])
+async def test_a_clean_up_that_does_not_end_is_cancelled_by_a_drain_and_a_time_limit(
+    writer: Writer, ending: str
+) -> None:
+    cleaning = asyncio.Event()
+
+    @handler("conformance.wait", retry=ONCE, timeout=LIMIT if ending == "time limit" else None)
+    async def wait(_job: JobContext) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cleaning.set()
+            await asyncio.sleep(60)
+
+    async with node(writer, wait) as here:
+        job = await here.accept(wait)
+        task = here.start(job)
+        await here.is_now(job, S.RUNNING)
+        await cancel(here, job.id)
+        await cleaning.wait()
+        if ending == "drain":
+            await here.runner.drain(0.5)
+        await task
+        assert (await here.get(job)).status is S.CANCELLED
