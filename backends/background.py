@@ -15,6 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from functools import partial
 
 from onward import telemetry
@@ -109,9 +110,11 @@ class Background(Backend):
             except StorageError as error:
                 self._log.warning("not run to its end", error=str(error))
 
-        task = asyncio.create_task(in_slot())
+        # Empty, as in a worker: a handler must not see the variables of the request that happened to find a free slot.
+        context = Context()
+        task = asyncio.create_task(in_slot(), context=context)
         self._tasks.add(task)
-        task.add_done_callback(partial(self._ended, reserved))
+        task.add_done_callback(partial(self._ended, reserved), context=context)
 
     def _ended(self, reserved: Sequence[str], task: asyncio.Task[None]) -> None:
         """Free the slot, and the jobs that have not begun: the task may have been cancelled before its first step."""

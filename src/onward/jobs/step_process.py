@@ -31,6 +31,7 @@ LINE_BYTES = 2**25  # of one message: parameters, a result, the text of an error
 START_TIMEOUT_S = 120.0  # for the process to load its modules and enter the lifespan, on a machine that is busy
 STOP_GRACE_S = 1.0  # from a cancel or the time limit until the process is killed
 DRAIN_GRACE_S = 0.25  # likewise at the end of the drain, which does not wait
+LOGGED = frozenset({"job", "handler", "attempt", "trace"})  # fields of each log line of the process
 END_GRACE_S = 5.0  # for the process to close its resources, once its steps are done
 
 
@@ -166,7 +167,9 @@ class StepProcess:
             theirs.close()
         job = self._running.job
         job_fields = {"id": job.id, "handler": job.handler, "owner": job.owner, "attempt": job.attempt, "run": job.run}
-        self._send({"job": job_fields, "log": get_contextvars()})
+        # Others have bound what they like, perhaps objects that no other process can have.
+        log = {name: value for name, value in get_contextvars().items() if name in LOGGED}
+        self._send({"job": job_fields, "log": log})
         if self._running.stop is not None:
             self.kill()
 

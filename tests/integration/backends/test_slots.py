@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextvars import ContextVar
 
 import pytest
 from structlog.testing import capture_logs
@@ -158,3 +161,38 @@ async def test_a_task_that_is_cancelled_before_its_first_step_frees_its_slot_and
     task.cancel()
     await until(lambda: run.asked == [1, 1])
     assert (run.started, backend._free, backend._reserved) == ([], 1, set())
+
+
+class User:
+    """A value of a request."""
+
+
+async def test_a_job_neither_sees_nor_keeps_the_context_variables_of_its_request() -> None:
+    """A free slot makes no difference: in another process the job would not see them, either."""
+    user, seen = ContextVar[User | None]("user", default=None), list[User | None]()
+
+    class Looking(Run):
+        async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:
+            seen.append(user.get())
+            return await super().__call__(job_id, wait_for_commit=wait_for_commit)
+
+    run = Looking()
+    backend = Background(run, concurrency=1)
+    await backend.start(Role.ACCEPT)
+    run.answers.put_nowait([])
+    await until(lambda: run.asked == [1])
+
+    async def send() -> weakref.ref[User]:
+        ada = User()
+        user.set(ada)
+        await request(backend, "job_1", local_runner=backend.local_runner())
+        return weakref.ref(ada)
+
+    ada = await asyncio.create_task(send())
+    await until(lambda: run.started == ["job_1"])
+    await asyncio.sleep(0)  # the event loop's present call holds the task of the request
+    gc.collect()
+    assert (seen, ada()) == ([None], None)
+    run.go.set()
+    await until(lambda: not backend._tasks)
+    await backend.drain(1.0)

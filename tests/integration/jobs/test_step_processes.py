@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from onward.config.settings import load
@@ -120,6 +121,14 @@ async def test_steps_progress_and_dispatched_jobs_of_a_process_are_the_job_s(her
     one, two = pids(tmp_path)
     assert one == two != os.getpid()
     is_gone(one)
+
+
+async def test_what_others_bind_to_log_lines_stays_in_the_process_that_bound_it(here: Node, tmp_path: Path) -> None:
+    """Middleware of a project may bind any object, which no other process can have."""
+    with structlog.contextvars.bound_contextvars(user=object()):
+        job, task = await start(here, process_handlers.steps, folder=str(tmp_path), pin="1234")
+        await task
+    assert (await here.get(job)).status is S.SUCCEEDED
 
 
 async def test_no_process_waits_for_a_signal(here: Node, tmp_path: Path) -> None:
