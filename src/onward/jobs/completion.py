@@ -102,8 +102,8 @@ class Completion:
         self._output.written(running, output, kept)
         self._lines.written(running, lines)
         self._dispatch(children, further)
-        running.children.clear()
-        running.batches.clear()
+        # Those that a task or thread of the step has added since are accepted with the end of the next step.
+        del running.children[: further[0].total], running.batches[: len(further[1])]
         if status is S.CANCELLING:
             running.interrupt(StopReason.CANCEL)
         return after
@@ -158,11 +158,12 @@ class Completion:
 
     async def _further(self, running: Running) -> Further:
         """Prepare the jobs and batches of a step that has succeeded: whatever is long is written ahead of its end."""
-        for making in running.batches:
+        children, batches = [*running.children], [*running.batches]  # what comes later is not a part of this end
+        for making in batches:
             while making.pending:
                 write = partial(dispatched.stage, chunks=making.take(), batch_id=making.id)
                 await self._retry(self._writer.run, write, LAST)
-        return await encode(running.children) if running.children else NO_JOBS, list(running.batches)
+        return await encode(children) if children else NO_JOBS, batches
 
     def _accept(self, tx: Tx, further: Further, *, follows: bool = False) -> list[Job]:
         """Accept the jobs and batches of a step, or the job that `follows` a failure."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -11,14 +12,14 @@ from typing import Any
 import pytest
 
 from onward.handlers.base import JobContext, Results, Retry, handler, sequence
-from onward.jobs import commands, executor
+from onward.jobs import commands, executor, ledger
 from onward.jobs.batch_results import results_of
-from onward.jobs.model import Visible
+from onward.jobs.model import NewJob, Visible
 from onward.jobs.states import JobStatus
 from onward.storage.base import Unavailable
 from onward.storage.lock_order import ROWS
 from onward.storage.writer import Writer
-from tests.runners import Node, node
+from tests.runners import Enqueuer, Node, node
 
 S = JobStatus
 ONCE = Retry(max_attempts=1)
@@ -157,3 +158,45 @@ async def test_a_clean_up_that_does_not_end_is_cancelled_by_a_drain_and_a_time_l
             await here.runner.drain(0.5)
         await task
         assert (await here.get(job)).status is S.CANCELLED
+
+
+async def test_a_job_dispatched_while_its_step_is_recorded_is_accepted_with_the_next_step(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task of the first step goes on, and was given an id."""
+    late, ended, tasks = asyncio.Event(), asyncio.Event(), list[asyncio.Task[None]]()
+
+    async def dispatch_late(job: JobContext) -> None:
+        await ended.wait()
+        job.dispatch("conformance.note")
+        late.set()
+
+    async def first(job: JobContext) -> None:
+        tasks.append(asyncio.create_task(dispatch_late(job)))
+        job.dispatch("conformance.note")
+
+    async def second(_job: JobContext, _value: None) -> str:
+        return "ran"
+
+    def away() -> bool:
+        """Refuse the end of the first step until the task has dispatched its job."""
+        if tasks and not late.is_set():
+            ended.set()
+            return True
+        return False
+
+    made = list[str]()
+
+    def prepare(*given: Any) -> NewJob:
+        made.append(f"job_{len(made)}")
+        return replace(Enqueuer.prepare_child(*given), id=made[-1])
+
+    refuse(writer, monkeypatch, away)
+    steps = sequence("conformance.steps", [first, second], retry=ONCE)
+    async with node(writer, steps) as here:
+        monkeypatch.setattr(here.enqueuer, "prepare_child", prepare)
+        job = await here.run(steps)
+        assert job.status is S.SUCCEEDED
+        assert here.enqueuer.dispatched == made == ["job_0", "job_1"]
+        found = await here.writer.database.read(lambda tx: ledger.get_many(tx, made))
+        assert sorted(found) == made
