@@ -122,6 +122,14 @@ class StepThreads:
     def _ended(self, call: PlainCall, ended: asyncio.Future[Any]) -> None:
         self._overrun.discard(call)
         ended.cancelled() or ended.exception()  # nobody else asks for it any more
+        while not self.exhausted and (waiting := self._next_waiting()) is not None:
+            try:
+                self._start(waiting)
+            except NotStarted:  # it waits on, as the first, for a thread that there is
+                waiting.waits = True
+                self._waiting[waiting] = None
+                self._waiting.move_to_end(waiting, last=False)
+                return
 
     def close(self) -> None:
         """Start no further function. Threads that are busy are not waited for."""
@@ -144,16 +152,21 @@ class StepThreads:
 
     def _next(self) -> None:
         """Give an idle thread its next function, or end it."""
+        if (waiting := self._next_waiting()) is not None:
+            self._queue.put(waiting)
+        elif self._closed:
+            self._queue.put(None)
+        else:
+            self._idle += 1
+
+    def _next_waiting(self) -> PlainCall | None:
+        """Take the function that has waited longest, without those that were cancelled; None without one."""
         while self._waiting:
             call, _ = self._waiting.popitem(last=False)
             if not call.ended.done():
                 call.waits = False
-                self._queue.put(call)
-                return
-        if self._closed:
-            self._queue.put(None)
-        else:
-            self._idle += 1
+                return call
+        return None
 
 
 def _serve(loop: asyncio.AbstractEventLoop, queue: SimpleQueue[PlainCall | None], free: Callable[[], None]) -> None:

@@ -246,3 +246,36 @@ async def test_a_function_that_is_cancelled_while_it_waits_for_a_thread_is_forgo
     del call, held
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("threads_there_are", ["more", "no more"])
+async def test_all_that_wait_begin_once_a_function_past_its_limit_has_ended(
+    monkeypatch: pytest.MonkeyPatch, threads_there_are: str
+) -> None:
+    """Every function gets a thread of its own; where the system starts none, the functions take turns."""
+    together = threading.Barrier(3 if threads_there_are == "more" else 1)
+    ran = list[int]()
+
+    def wait(n: int) -> None:
+        together.wait(30)
+        ran.append(n)
+
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threads, go = step_threads.StepThreads(2), [threading.Event(), threading.Event()]
+    try:
+        for one in go:
+            threads.count_as_overrun(threads.submit(partial(one.wait, 60), lambda _waited: None))
+        calls = [threads.submit(partial(wait, n), lambda _waited: None) for n in range(3)]
+        assert all(call.waits for call in calls)
+        if threads_there_are == "no more":
+            monkeypatch.setattr(threading.Thread, "start", refused)
+        go[0].set()
+        await asyncio.gather(*(call.ended for call in calls))
+        assert sorted(ran) == [0, 1, 2]
+        assert not any(call.waits for call in calls)
+    finally:
+        for one in go:
+            one.set()
+        threads.close()
