@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from onward.children import HandedDown
 from onward.dispatch.preparation import in_us
 from onward.handlers.base import Handler, InvalidParameters
 from onward.handlers.on_failure import FAILURE_FIELDS
@@ -29,6 +30,7 @@ from onward.telemetry.tracing import Tracing
 from onward.telemetry.watchdog import Watchdog
 from tests.ledgers import new_job
 
+NOTHING = HandedDown({}, b"")
 QUICK = Timings(write_retry_s=0.05, cancellation_poll_s=0.02)
 WITHIN_S = 60.0
 
@@ -134,7 +136,7 @@ async def node(
     writer: Writer,
     *handlers: Handler,
     timings: Timings = QUICK,
-    environment: Mapping[str, str] | None = None,
+    handed_down: HandedDown = NOTHING,
     isolate: Isolate | None = None,
     log_level: int = logging.INFO,
 ) -> AsyncIterator[Node]:
@@ -153,7 +155,7 @@ async def node(
         keeper=BatchKeeper(writer, enqueuer, metrics),
         isolate=isolate,
         encryption=Encryption([]),
-        environment=environment or {},
+        handed_down=handed_down,
         metrics=metrics,
         tracing=Tracing(),
         watchdog=Watchdog(metrics),

@@ -10,6 +10,7 @@ import weakref
 from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Never
 
 IS_UP = b"\0onward: up"
@@ -17,6 +18,15 @@ WANTS_REPLACEMENT = b"\0onward: replace me"
 """Lines by which a supervised process tells its supervisor something; they are not shown."""
 STREAM_BYTES = 2**16  # that are read ahead of a child's output
 LAST_OUTPUT_S = 1.0  # for the rest of a child's output after its end: a process that it left behind may hold the pipe
+FULL_PIPE_S = 0.01  # between two tries to write to a process that has not read yet
+
+
+@dataclass(frozen=True)
+class HandedDown:
+    """Environment and settings of a process that runs jobs of this one."""
+
+    environment: Mapping[str, str]
+    settings: bytes = field(repr=False)  # a line for its standard input, made by `onward.config.inherited`
 
 
 class Child:
@@ -74,6 +84,17 @@ class Child:
         finally:
             os.close(theirs)
         return cls(Process(transport, protocol, loop), transport, exited, input_fd=ours, inputs=inputs)
+
+    async def write(self, data: bytes) -> None:
+        """Write to the process's input, until the process has got all or reads no more."""
+        while data and self.input_fd is not None and self.is_up:
+            os.set_blocking(self.input_fd, False)
+            try:
+                data = data[os.write(self.input_fd, data) :]
+            except BlockingIOError:
+                await asyncio.sleep(FULL_PIPE_S)
+            except BrokenPipeError:
+                return
 
     def close_input(self) -> None:
         """Tell the process that no more input comes. May be called twice."""

@@ -140,3 +140,24 @@ async def test_a_process_forked_while_another_one_starts_does_not_keep_its_input
 
 def test_a_signal_without_a_name_is_its_number() -> None:
     assert (signal_name(signal.SIGKILL), signal_name(35)) == ("SIGKILL", "signal 35")
+
+
+READS_LATE = "import sys; input(); print(len(sys.stdin.readline()), end='', flush=True)"
+
+
+async def test_a_process_gets_more_than_a_pipe_holds_though_it_reads_late() -> None:
+    """The event loop goes on meanwhile."""
+    output = bytearray()
+    child = await Child.start([sys.executable, "-c", READS_LATE])
+    await child.write(b"\n")
+    async with asyncio.timeout(60):
+        await child.write(b"x" * 300_000 + b"\n")
+        assert await child.read(output.extend) == 0
+    assert output == b"300001"
+
+
+async def test_a_process_that_ends_without_reading_keeps_nobody_waiting() -> None:
+    child = await Child.start([sys.executable, "-c", "pass"])
+    async with asyncio.timeout(60):
+        await child.write(b"x" * 300_000)
+        assert await child.read(lambda _: None) == 0

@@ -708,9 +708,14 @@ def enter(project: Path | None = None, given_by: str = "command line", /, **over
     settings = load(project, given_by, **overrides)
     if problem := extras.missing(settings):
         raise SettingsError(problem)
-    if str(settings.project) not in sys.path:
-        sys.path.append(str(settings.project))
+    make_importable(settings.project)
     return settings
+
+
+def make_importable(folder: Path) -> None:
+    """Append the project's folder to the import path. May be called twice."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def _anchored(settings: Settings, folder: Path) -> Settings:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from onward import telemetry
+from onward.children import HandedDown
 from onward.handlers.base import Handler, Tools
 from onward.jobs.batch_keeper import BatchKeeper
 from onward.jobs.batch_stage import BatchStage
@@ -229,7 +230,7 @@ def build_runner(
     keeper: BatchKeeper,
     isolate: Isolate | None,
     encryption: Encryption,
-    environment: Mapping[str, str],
+    handed_down: HandedDown,
     metrics: Metrics,
     tracing: Tracing,
     watchdog: Watchdog,
@@ -241,9 +242,7 @@ def build_runner(
     """Build a runner. Without `isolate` it is itself a process for isolated jobs.
 
     `takes` are the destinations whose jobs the process runs.
-
-    `environment` is that of processes which handlers ask for. Log lines of `log_level` and above are kept with their
-    job.
+    Processes that handlers ask for get `handed_down`. Log lines of `log_level` and above are kept with their job.
     """
     control = Control(writer, lease, timings)
     output = OutputWriter(writer, control, timings)
@@ -272,7 +271,7 @@ def build_runner(
     executor = Executor(
         handlers=handlers,
         steps=StepRunner(threads=threads, on_wait=completion.wait_for_thread, watchdog=watchdog, timings=timings),
-        processes=StepProcesses(environment, tracing),
+        processes=StepProcesses(handed_down, tracing),
         completion=completion,
         control=control,
         encryption=encryption,

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from onward.children import Child, shield, signal_name
+from onward.children import Child, HandedDown, shield, signal_name
 from onward.handlers.base import HandlerError, InvalidParameters, Permanent, RetryIn
 from onward.jobs.base import NotStarted
 from onward.jobs.options import DispatchOptions
@@ -61,8 +61,8 @@ class RemoteFailure(Exception):
 class StepProcesses:
     """The processes of the jobs that run here."""
 
-    def __init__(self, environment: Mapping[str, str], tracing: Tracing) -> None:
-        self._environment = environment
+    def __init__(self, handed_down: HandedDown, tracing: Tracing) -> None:
+        self._handed_down = handed_down
         self._tracing = tracing
         self._open: set[StepProcess] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -70,7 +70,7 @@ class StepProcesses:
 
     def open(self, running: Running) -> StepProcess:
         """Return a process for the attempt, which is started with its first step."""
-        process = StepProcess(running, self._environment, self._tracing)
+        process = StepProcess(running, self._handed_down, self._tracing)
         self._open.add(process)
         return process
 
@@ -100,11 +100,11 @@ class StepProcesses:
 class StepProcess:
     """The process of one attempt."""
 
-    def __init__(self, running: Running, environment: Mapping[str, str], tracing: Tracing) -> None:
+    def __init__(self, running: Running, handed_down: HandedDown, tracing: Tracing) -> None:
         self.has_started = False
         self.submitted_at = monotonic()
         self._running = running
-        self._environment = environment
+        self._handed_down = handed_down
         self._tracing = tracing
         self._child: Child | None = None
         self._inputs: set[int] = set()
@@ -119,10 +119,12 @@ class StepProcess:
         Raises the step's error; ProcessEnded; NotStarted; CancelledError if the process was killed for `running.stop`.
         """
         self.has_started, self.submitted_at = False, monotonic()
-        if self._child is None:
-            await self._start()
+        is_new = self._child is None
+        child = self._child or await self._start()
         starting = asyncio.get_running_loop().call_later(START_TIMEOUT_S, self._kill_unless_started)
         try:
+            if is_new:
+                await child.write(self._handed_down.settings)
             left_s = None if self._running.deadline is None else self._running.deadline - self.submitted_at
             self._send({"run": step, "left_s": left_s, "trace": self._tracing.current(), **given})
             while line := await self._read():
@@ -141,17 +143,17 @@ class StepProcess:
             self._log.error("the process of a handler did not come up in time", job=self._running.id)
             self.kill()
 
-    async def _start(self) -> None:
+    async def _start(self) -> Child:
         from structlog.contextvars import get_contextvars  # noqa: PLC0415 - a command that runs no job does without
 
         ours, theirs = socket.socketpair()
         try:
-            command = (sys.executable, "-P", "-m", "onward.worker", "steps", str(theirs.fileno()))
+            command = (sys.executable, "-P", "-m", "onward.worker", "attempt", str(theirs.fileno()))
             self._socket = ours
             self._child = await Child.start(
                 command,
                 inputs=self._inputs,
-                env=self._environment,
+                env=self._handed_down.environment,
                 stdout=None,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
@@ -172,6 +174,7 @@ class StepProcess:
         self._send({"job": job_fields, "log": log})
         if self._running.stop is not None:
             self.kill()
+        return self._child
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._writer is not None:

@@ -9,11 +9,11 @@ import asyncio
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
 
-from onward.children import Child, shield
+from onward.children import Child, HandedDown, shield
 from onward.jobs import due, recovery
 from onward.jobs.dispatched import JobEnqueuer
 from onward.jobs.leases import count_rescued
@@ -34,7 +34,7 @@ class SubprocessRunner:
 
     def __init__(
         self,
-        environment: Mapping[str, str],
+        handed_down: HandedDown,
         writer: Writer,
         metrics: Metrics,
         clock: Callable[[], float] = monotonic,
@@ -43,7 +43,7 @@ class SubprocessRunner:
         self._clock = clock
         self._failed_starts = 0  # in a row
         self._paused_until = 0.0
-        self._environment = environment
+        self._handed_down = handed_down
         self._metrics = metrics
         self._writer = writer
         self._enqueuer = enqueuer  # of the jobs that failures bring
@@ -98,9 +98,9 @@ class SubprocessRunner:
             await asyncio.wait(self._running, timeout=RECORD_S)
 
     async def _run(self, job_id: str, backend: str) -> bool:
-        command = (sys.executable, "-P", "-m", "onward.worker", "alone", job_id, backend)
+        command = (sys.executable, "-P", "-m", "onward.worker", "isolated", job_id, backend)
         try:
-            child = await Child.start(command, inputs=self._inputs, env=self._environment)
+            child = await Child.start(command, inputs=self._inputs, env=self._handed_down.environment)
         except OSError as error:
             self._pause(job_id, error=error.strerror or str(error))
             await self._postpone(job_id)
@@ -115,6 +115,7 @@ class SubprocessRunner:
             output.extend(chunk[: MAX_OUTPUT_BYTES - len(output)])
 
         try:
+            await child.write(self._handed_down.settings)
             code = await child.read(take)
         except asyncio.CancelledError:
             child.signal(signal.SIGTERM)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
 
+from onward.children import HandedDown
+from onward.config import inherited
 from onward.config.settings import Queue, Settings, SettingsError
 from onward.dispatch.patterns import Patterns, Routes
 from onward.dispatch.preparation import Preparation
@@ -25,24 +27,15 @@ from onward.maintenance.cleaner import Retention
 from onward.text.patterns import matches
 
 
-def environment(settings: Settings, timings: Timings) -> dict[str, str]:
-    """Return the environment of a child process that uses the same ledger and tools."""
-    return {
+def handed_down(settings: Settings, timings: Timings) -> HandedDown:
+    """Return what a process of this one's jobs gets: the same settings, timings and import path."""
+    environment = {
         **os.environ,
         **timings.environment(),
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
         "ONWARD_PROJECT": str(settings.project),
-        "ONWARD_BACKEND": settings.backend,
-        "ONWARD_DATABASE__URL": settings.database.url,
-        "ONWARD_DATABASE__SCHEMA": settings.database.schema_,
-        "ONWARD_EMAIL__TRANSPORT": settings.email.transport,
-        "ONWARD_EMAIL__DIRECTORY": str(settings.email.directory),
-        "ONWARD_LOG__PATH": str(settings.log.path),
-        "ONWARD_LOG__JOB_LEVEL": settings.log.job_level,
-        "ONWARD_HANDLERS__MODULES": json.dumps(list(settings.handlers.modules)),
-        "ONWARD_HANDLERS__LIFESPAN": settings.handlers.lifespan,
-        "ONWARD_WORKER__QUEUES": settings.worker.queues,
     }
+    return HandedDown(environment, inherited.encode(settings))
 
 
 def signal_urls(settings: Settings) -> SignalUrls:

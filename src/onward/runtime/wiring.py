@@ -197,8 +197,8 @@ def _build(
         timings=timings,
     )
     keeper = BatchKeeper(writer, dispatcher, telemetry.metrics)
-    environment = values.environment(settings, timings)
-    children = SubprocessRunner(environment, writer, telemetry.metrics, enqueuer=dispatcher)
+    handed_down = values.handed_down(settings, timings)
+    children = SubprocessRunner(handed_down, writer, telemetry.metrics, enqueuer=dispatcher)
     runner = build_runner(
         writer=writer,
         lease=lease,
@@ -209,7 +209,7 @@ def _build(
         keeper=keeper,
         isolate=None if role is None else children,
         encryption=encryption,
-        environment=environment,
+        handed_down=handed_down,
         metrics=telemetry.metrics,
         tracing=telemetry.tracing,
         watchdog=telemetry.watchdog,
@@ -221,7 +221,12 @@ def _build(
     for name in route.destinations:
         revision = Revision(writer.database, timings.recheck_s)
         run = BackendRunner(name, runner, lease, revision, refuses=name in refuses)
-        backends[name] = build_backend(settings, name, run, timings)
+        try:
+            backends[name] = build_backend(settings, name, run, timings)
+        except Exception:
+            # Isolated jobs do without: an option may be an object of the parent, and maintenance delivers.
+            if role is not None:
+                raise
     entries = values.schedule_entries(settings, dispatcher.preparation)
     schedules = Schedules(entries, dispatcher.preparation)
     schedule = Schedule(entries.values(), dispatcher.accept, schedules.restored)

@@ -9,6 +9,7 @@ import threading
 from typing import Never, Protocol
 
 from onward import children, telemetry
+from onward.config import inherited
 from onward.config.settings import Settings, SettingsError, enter
 from onward.runtime import backends, garbage_collector, wiring
 from onward.storage.base import StorageError
@@ -101,20 +102,30 @@ def _wait(stop: threading.Event, parts: wiring.Runtime, *, recycles: bool) -> No
 
 
 def main(arguments: list[str]) -> int:
-    settings = enter()
-    telemetry.configure(settings.environment)
     match arguments:
-        case ["alone", job_id, backend]:
+        case ["isolated", job_id, backend]:
             from onward.worker.isolated import run_isolated  # noqa: PLC0415 - one process in many
 
-            return run_isolated(settings, job_id, backend)
-        case ["steps", fd]:
+            return run_isolated(_inherited(), job_id, backend)
+        case ["attempt", fd]:
             from onward.worker.step_process import run_steps  # noqa: PLC0415 - likewise
 
-            return run_steps(settings, int(fd))
+            return run_steps(_inherited(), int(fd))
         case ["serve", threads]:
+            settings = enter()
+            telemetry.configure(settings.environment)
             return serve(settings, threads=int(threads))
     return 2
+
+
+def _inherited() -> Settings:
+    """Return the settings of the process that started this one, from standard input, and set up logging by them."""
+    line = sys.stdin.buffer.readline()
+    if not line.endswith(b"\n"):  # that process has ended
+        children.leave(1)
+    settings = inherited.enter(line)
+    telemetry.configure(settings.environment)
+    return settings
 
 
 def run_main() -> Never:

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from onward.children import HandedDown
 from onward.jobs import claims, due
 from onward.jobs.retry import MAX_INTERNAL_DELAY, internal_delay
 from onward.jobs.subprocess import SubprocessRunner
@@ -32,7 +33,7 @@ async def test_after_a_failed_start_none_is_tried_for_a_while_that_grows(
         job = writer.run_sync(accept)
         crashed = sa.update(jobs).values(deaths=claims.CRASHES_BEFORE_ISOLATION)
         writer.run_sync(lambda tx: tx.execute(crashed))
-        children = SubprocessRunner(environment, writer, Metrics(), lambda: now)
+        children = SubprocessRunner(HandedDown(environment, b"\n"), writer, Metrics(), lambda: now)
         async with node(writer, isolate=children) as here:
             backend = BackendRunner("here", here.runner, here.lease, Revision(writer.database, 0.0))
             with capture_logs() as logs:
@@ -51,7 +52,9 @@ async def test_a_job_whose_process_did_not_start_is_delivered_again(sqlite_ledge
     with writing(sqlite_ledger) as writer:
         job = writer.run_sync(accept)
         writer.run_sync(lambda tx: due.confirm(tx, [(job.id, job.fencing_token)], identity="broker"))
-        assert not await SubprocessRunner(UNUSABLE["a refusal"], writer, Metrics()).run(job.id, "here")
+        assert not await SubprocessRunner(HandedDown(UNUSABLE["a refusal"], b"\n"), writer, Metrics()).run(
+            job.id, "here"
+        )
         asked = {"backend": "here", "identity": "broker"}
         found = writer.run_sync(lambda tx: due.undelivered(tx, grace_us=-1, limit=9, **asked))
     assert [one.id for one in found] == [job.id]

@@ -32,6 +32,7 @@ from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 from onward.telemetry.watchdog import Watchdog
 from tests.ledgers import OLDER, accept, locked, new_job, writing
+from tests.runners import NOTHING
 
 S = JobStatus
 pytestmark = pytest.mark.anyio
@@ -157,7 +158,7 @@ async def running(writer: Writer, timings: Timings = Timings()) -> AsyncIterator
         keeper=cast("Any", None),
         isolate=None,
         encryption=cast("Any", None),
-        environment={},
+        handed_down=NOTHING,
         metrics=metrics,
         tracing=Tracing(),
         watchdog=Watchdog(metrics),

@@ -15,6 +15,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from onward.children import HandedDown
 from onward.config.settings import load
 from onward.handlers.base import Handler, Step
 from onward.jobs import commands, ledger, log_lines, step_process, waits
@@ -43,12 +44,22 @@ def writer(sqlite_ledger: str) -> Iterator[Writer]:
         yield writer
 
 
+MODULES = '[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n'
+IN_PRODUCTION = f'environment = "production"\n[telemetry]\ntraces = "console"\n[auth]\nallow_public = true\n{MODULES}'
+
+
+def handed_down(folder: Path, text: str = MODULES) -> HandedDown:
+    """Return what a process with these settings hands to those of handlers."""
+    (folder / "settings.toml").write_text(text)
+    return values.handed_down(load(folder), Timings())
+
+
 @pytest.fixture
-async def here(writer: Writer, tmp_path: Path) -> AsyncIterator[Node]:
-    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n')
-    variables = values.environment(load(tmp_path), Timings())
+async def here(writer: Writer, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Node]:
+    """Run the handlers; a test may give other settings by an indirect parameter."""
+    given = handed_down(tmp_path, getattr(request, "param", MODULES))
     handlers = [one for one in vars(process_handlers).values() if isinstance(one, Handler)]
-    async with node(writer, *handlers, environment=variables) as made:
+    async with node(writer, *handlers, handed_down=given) as made:
         yield made
 
 
@@ -222,9 +233,8 @@ async def test_the_class_of_an_error_is_judged_across_processes(
 
 async def test_a_step_that_the_modules_have_no_longer_is_named(writer: Writer, tmp_path: Path) -> None:
     """The modules on disk are newer than those of the running process."""
-    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n')
     renamed = replace(process_handlers.bad, steps=(Step("gone", process_handlers.bad.steps[0].call),))
-    async with node(writer, renamed, environment=values.environment(load(tmp_path), Timings())) as older:
+    async with node(writer, renamed, handed_down=handed_down(tmp_path)) as older:
         job, task = await start(older, renamed, kind="other")
         await task
         failed = await older.get(job)
@@ -233,15 +243,17 @@ async def test_a_step_that_the_modules_have_no_longer_is_named(writer: Writer, t
     assert "no step gone in the modules as they are now: restart" in failed.error.message
 
 
-@pytest.mark.parametrize("why", ["wrong settings", "not in time"])
+@pytest.mark.parametrize(
+    ("here", "within_s"),
+    [(f'{MODULES}lifespan = "nowhere:at_all"\n', 60.0), (MODULES, 0.01)],
+    ids=["wrong settings", "not in time"],
+    indirect=["here"],
+)
 @pytest.mark.slow
 async def test_a_process_that_does_not_start_counts_against_no_job(
-    here: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+    here: Node, monkeypatch: pytest.MonkeyPatch, within_s: float
 ) -> None:
-    if why == "wrong settings":
-        (tmp_path / "settings.toml").write_text("nonsense")
-    else:
-        monkeypatch.setattr(step_process, "START_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(step_process, "START_TIMEOUT_S", within_s)
     job, task = await start(here, process_handlers.bad, kind="permanent")
     await task
     waiting = await here.get(job)
@@ -249,7 +261,7 @@ async def test_a_process_that_does_not_start_counts_against_no_job(
 
 
 async def test_a_start_that_is_cancelled_leaves_no_descriptor_open() -> None:
-    process = StepProcesses(os.environ, Tracing()).open(cast("Any", None))
+    process = StepProcesses(HandedDown(os.environ, b""), Tracing()).open(cast("Any", None))
     task = asyncio.create_task(process.run("first", {}))
     await asyncio.sleep(0)
     assert list(process.descriptors()), "the start has begun"
@@ -262,11 +274,14 @@ async def test_a_start_that_is_cancelled_leaves_no_descriptor_open() -> None:
 ORPHANED = r"""
 import asyncio, json, os, socket, sys
 from onward.children import Child
+from onward.config import inherited
+from onward.config.settings import load
 
 async def main(folder):
     ours, theirs = socket.socketpair()
-    command = (sys.executable, "-P", "-m", "onward.worker", "steps", str(theirs.fileno()))
-    await Child.start(command, stdout=None, pass_fds=(theirs.fileno(),), start_new_session=True)
+    command = (sys.executable, "-P", "-m", "onward.worker", "attempt", str(theirs.fileno()))
+    child = await Child.start(command, stdout=None, pass_fds=(theirs.fileno(),), start_new_session=True)
+    await child.write(inherited.encode(load()))
     job = {"id": "job_1", "handler": "apart.stuck", "attempt": 1}
     run = {"run": "stuck", "left_s": None, "trace": None, "params": {"folder": folder}, "version": 1, "secrets": []}
     for message in ({"job": job, "log": {}}, run):
@@ -280,7 +295,7 @@ asyncio.run(main(sys.argv[1]))
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 def test_a_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     """The process holds its interpreter's lock; another one runs the job again, which must not run twice."""
-    (tmp_path / "settings.toml").write_text('[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n')
+    (tmp_path / "settings.toml").write_text(MODULES)
     parent = subprocess.Popen(
         [sys.executable, "-c", ORPHANED, str(tmp_path)], env=environment(ONWARD_PROJECT=str(tmp_path))
     )
@@ -292,15 +307,12 @@ def test_a_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     is_gone(pids(tmp_path)[0])
 
 
+@pytest.mark.parametrize("here", [IN_PRODUCTION], indirect=True)
 @pytest.mark.slow
 async def test_logs_of_a_process_name_the_job_and_its_traces_go_on(
     here: Node, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Log lines of its handler have job, handler and attempt, and only its own secrets are redacted."""
-    (tmp_path / "settings.toml").write_text(
-        'environment = "production"\n[handlers]\nmodules = ["tests.integration.jobs.process_handlers"]\n'
-        '[telemetry]\ntraces = "console"\n[auth]\nallow_public = true\n'
-    )
     job, task = await start(here, process_handlers.steps, folder=str(tmp_path), pin="1234")
     await task
     is_gone(pids(tmp_path)[0])

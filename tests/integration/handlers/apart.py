@@ -1,0 +1,56 @@
+"""Handlers that run in a process of their own, or die with the process that runs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from onward.backends.base import Backend, Defer, Delivery, Run
+from onward.handlers.base import JobContext, Retry, handler
+from onward.mail.message import compose, mailbox
+
+ONCE = Retry(max_attempts=1)
+
+
+@handler("apart.mail", process=True, retry=ONCE)
+async def mail(job: JobContext, *, to: str) -> int:
+    sender = job.tools.mailer.sender
+    message = compose(id=job.id, sender=sender, recipient=mailbox(to), subject="Hello", text="Hello.", html="<p>Hello.")
+    await job.tools.mailer.send(message)
+    return os.getpid()
+
+
+@handler("apart.pay", secret=frozenset({"card"}), retry=ONCE)
+async def pay(job: JobContext, *, card: str) -> dict[str, Any]:
+    return {"pid": os.getpid(), "digits": len(card), "child": job.dispatch("apart.routed")}
+
+
+@handler("apart.routed", retry=ONCE)
+async def routed(job: JobContext) -> None: ...
+
+
+@handler("apart.environment", process=True, retry=ONCE)
+def environment(job: JobContext) -> str:
+    return "\n".join(f"{name}={value}" for name, value in os.environ.items())
+
+
+class Client:
+    """An object that only code can give to a backend."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+
+class Mine(Backend):
+    """A backend that delivers to its client."""
+
+    runs_elsewhere = False
+
+    def __init__(self, run: Run, client: Client) -> None:
+        self._run = run
+        self._send = client.sent.append
+
+    async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:  # noqa: ARG002
+        for delivery in deliveries:
+            self._send(delivery.job_id)
