@@ -11,7 +11,7 @@ from onward.handlers.base import HandlerError, InvalidParameters, Permanent, Ret
 from onward.jobs.base import NotStarted, Superseded
 from onward.jobs.encryption import redact
 from onward.jobs.model import Attempt, Job, JobError, Step, without_surrogates
-from onward.jobs.retry import LEDGER_DELAY, delay, internal_delay, name_of, rule_for
+from onward.jobs.retry import delay, internal_delay, name_of, rule_for
 from onward.jobs.running import StopReason
 from onward.jobs.states import JobStatus
 from onward.jobs.step_process import RemoteError, RemoteFailure
@@ -68,12 +68,17 @@ def internal_error(attempts: Sequence[Attempt]) -> Outcome:
 
     After many in a row the job is FAILED, and waits for a retry by hand: its handler would run again and again.
     """
-    earlier = [attempt.error.code if attempt.error else None for attempt in attempts[:-1]]
-    in_a_row = next((n for n, code in enumerate(reversed(earlier)) if code != "INTERNAL"), len(earlier)) + 1
+    in_a_row = _in_a_row(attempts, "INTERNAL")
     error = _error("INTERNAL", UNEXPECTED, retryable=True)
     if in_a_row >= MAX_INTERNAL_ERRORS:
         return Outcome(S.FAILED, error=error, counts_as_attempt=False)
     return Outcome(S.RETRYING, error=error, counts_as_attempt=False, delay_us=_us(internal_delay(in_a_row)))
+
+
+def _in_a_row(attempts: Sequence[Attempt], code: str) -> int:
+    """Return the number of attempts in a row that end with the error code, the present one included."""
+    earlier = [attempt.error.code if attempt.error else None for attempt in attempts[:-1]]
+    return next((n for n, one in enumerate(reversed(earlier)) if one != code), len(earlier)) + 1
 
 
 def after_error(
@@ -102,7 +107,8 @@ def after_error(
         return internal_error(job.attempts)
     if isinstance(error, Unavailable):
         job_error = _error("UNAVAILABLE", "the ledger did not answer; the job is tried again", step, retryable=True)
-        return Outcome(S.RETRYING, error=job_error, counts_as_attempt=False, delay_us=_us(LEDGER_DELAY))
+        wait = internal_delay(_in_a_row(job.attempts, job_error.code))
+        return Outcome(S.RETRYING, error=job_error, counts_as_attempt=False, delay_us=_us(wait))
     chosen = error if isinstance(error, RetryIn) else None
     rule = policy if chosen is not None else rule_for(policy, kinds_of(error))
     permanent = rule is None or isinstance(error, Permanent | InvalidParameters)

@@ -8,7 +8,7 @@ from random import Random
 
 from onward.handlers.base import Retry
 
-LEDGER_DELAY = timedelta(seconds=1)  # after an attempt that the ledger did not let begin or end
+MIN_INTERNAL_DELAY = timedelta(seconds=1)
 MAX_INTERNAL_DELAY = timedelta(minutes=5)
 
 
@@ -48,6 +48,6 @@ def delay(policy: Retry, attempt: int, chance: Random) -> timedelta:
 
 
 def internal_delay(in_a_row: int) -> timedelta:
-    """Return the wait after the n-th attempt in a row, from 1 on, that an error of ours ended."""
-    doublings = min(in_a_row - 1, (MAX_INTERNAL_DELAY // LEDGER_DELAY).bit_length())  # as in `ceiling`
-    return min(LEDGER_DELAY * (1 << doublings), MAX_INTERNAL_DELAY)
+    """Return the wait after the n-th attempt in a row, from 1 on, that an error of ours, or the ledger, ended."""
+    doublings = min(in_a_row - 1, (MAX_INTERNAL_DELAY // MIN_INTERNAL_DELAY).bit_length())  # as in `ceiling`
+    return min(MIN_INTERNAL_DELAY * (1 << doublings), MAX_INTERNAL_DELAY)

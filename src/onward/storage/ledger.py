@@ -38,7 +38,7 @@ class Ledger:
 
     @contextmanager
     def _own_limits(self) -> Iterator[None]:
-        """Raise the driver's error for a statement that a limit of the function's ended: that is no outage."""
+        """Raise the driver's error for a statement that took too long, or that a limit of its own ended: no outage."""
         began = time.monotonic()
         try:
             yield

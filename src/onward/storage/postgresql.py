@@ -6,6 +6,7 @@ The file is long because all that differs from SQLite is here, as all of SQLite 
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
 import time
@@ -60,7 +61,8 @@ SESSION_FACTS = "SELECT pg_backend_pid(), current_setting('server_encoding')"
 LOST_CLASSES = ("08", "40", "53", "57", "58", "F0", "XX")  # connection, conflict, resources, operator, system, files
 TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not available: nothing was written
 LOCK_TIMEOUT_STATE = "55P03"
-SERVER_LIMITS_S = {LOCK_TIMEOUT_STATE: LOCK_TIMEOUT_S, "57014": STATEMENT_TIMEOUT_S}  # a lock not available, cancelled
+# A lock that is not available; and a cancelled statement, which is its function's however long it took.
+SERVER_LIMITS_S = {LOCK_TIMEOUT_STATE: LOCK_TIMEOUT_S, "57014": math.inf}
 # Of no such class: read only, as a server that was demoted; prepared statements that the connection does not have.
 LOST_STATES = ("55P03", "25006", "26000", "42P05")
 TOO_LARGE = "53400"  # the files of one statement, for `temp_file_limit`

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from onward.handlers.base import JobContext, Retry, handler, sequence
 from onward.jobs import commands, outcome, recording, recovery
 from onward.jobs.model import Attempt, JobError, Visible
 from onward.jobs.states import JobStatus
+from onward.storage.base import Unavailable
 from onward.storage.tables import runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
@@ -151,6 +154,25 @@ def _raising_once(call: Callable[..., Any]) -> Callable[..., Any]:
         return call(*arguments, **named)
 
     return raising
+
+
+def test_a_job_that_the_ledger_keeps_failing_is_tried_more_and_more_rarely() -> None:
+    """The attempts count against nobody, however many; after another error the delays begin anew."""
+    failed, other = (
+        Attempt(1, False, "here", "w", 0, 0, JobError(code, "", True, None, 0)) for code in ("UNAVAILABLE", "X")
+    )
+    now = Attempt(1, True, "here", "w", 0)
+
+    def after(*earlier: Attempt) -> outcome.Outcome:
+        job: Any = SimpleNamespace(id="job_1", attempts=(*earlier, now))
+        given: dict[str, Any] = {"step": "one", "policy": Retry(), "secrets": (), "chance": Random(1)}
+        return outcome.after_error(Unavailable("gone"), job=job, stop=None, **given)
+
+    found = [after(*[failed] * n) for n in range(100)]
+    assert [one.delay_us // 1_000_000 for one in found[:10]] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]
+    assert {one.delay_us for one in found[10:]} == {300_000_000}
+    assert {(one.status, one.counts_as_attempt) for one in found} == {(S.RETRYING, False)}
+    assert after(failed, failed, other).delay_us == 1_000_000
 
 
 def test_internal_errors_do_not_repeat_a_job_for_ever() -> None:

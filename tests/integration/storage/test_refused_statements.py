@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from onward.handlers.base import JobContext, Retry, handler
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
+from onward.storage import postgresql
 from onward.storage.base import Locked, TransactionEnded, Unavailable
 from onward.storage.driver import Driver
 from onward.storage.engine import Database
@@ -333,7 +334,7 @@ LIMITED = (
 async def test_a_statement_that_takes_too_long_affects_no_other(
     writers: Callable[[str], Writer], cut_short: str
 ) -> None:
-    """The limit is the function's own; a statement that the server's limits end is an outage."""
+    """The limit is the function's own."""
     writer = writers("postgresql")
 
     def slow(tx: Tx) -> None:
@@ -367,6 +368,48 @@ async def test_a_statement_of_a_project_s_that_takes_too_long_is_its_own_error(
         await Ledger(writer).write(slow)
     assert runs == [1]
     assert not writer.failing
+
+
+SLOW = "SELECT pg_sleep(60)"
+
+
+@pytest.fixture
+def impatient(postgres_ledger: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Writer]:
+    """Return a writer whose server ends statements after half a second instead of 30, and all limits are shorter."""
+    monkeypatch.setattr(postgresql, "SETTINGS", tuple(one.replace("'30s'", "'500ms'") for one in postgresql.SETTINGS))
+    shorter = {state: limit_s / 60 for state, limit_s in postgresql.SERVER_LIMITS_S.items()}
+    monkeypatch.setattr(postgresql, "SERVER_LIMITS_S", shorter)
+    with writing(postgres_ledger) as writer:
+        yield writer
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+async def test_a_handler_s_statement_that_reaches_the_server_s_limit_counts_as_an_attempt(
+    impatient: Writer, kind: str
+) -> None:
+    """Otherwise the job would run it again for ever, and each time the process could write nothing meanwhile."""
+    ledger = Ledger(impatient)
+
+    @handler("conformance.slow", retry=Retry(max_attempts=1))
+    async def slow(_job: JobContext) -> None:
+        await getattr(ledger, kind)(lambda tx: tx.raw(SLOW))
+
+    async with node(impatient, slow) as here:
+        job = await here.run(slow)
+        assert job.status is JobStatus.FAILED
+        assert (error := job.attempts[-1].error) is not None
+        assert error.code == "UNEXPECTED"
+    assert not impatient.failing
+
+
+async def test_a_statement_that_reaches_the_server_s_limit_affects_no_other(impatient: Writer) -> None:
+    found = await together(
+        impatient, lambda tx: put(tx, "before"), lambda tx: tx.raw(SLOW), lambda tx: put(tx, "behind")
+    )
+    assert isinstance(found[1], Unavailable), found
+    assert found[0] == found[2]
+    assert {"before", "behind"} == names(impatient.database)
+    assert not impatient.failing
 
 
 def test_the_database_s_own_faults_are_told_by_their_codes(sqlite_ledger: str) -> None:
