@@ -103,13 +103,22 @@ def exposed(params: Mapping[str, Any], secrets: Sequence[str]) -> list[str]:
 
 
 def _holds(value: Any, secrets: Sequence[str]) -> bool:
-    """Return whether a text is the secret, or contains a long one: a short one is found in any date."""
-    parts = [secret for secret in secrets if len(secret) >= MIN_FOUND_WITHIN]
-    return any(text in secrets or any(part in text for part in parts) for text in _texts(value))
+    """Return whether a text is the secret, or contains a long one, as the name of a member may."""
+    parts = [secret for secret in secrets if len(secret) >= MIN_FOUND_WITHIN]  # a short one is found in any date
+    texts = _texts(value)
+    return any(text in secrets for text in texts) or any(
+        part in text for text in (*texts, *_names(value)) for part in parts
+    )
 
 
 def _is_encrypted(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {ENCRYPTED}
+
+
+def _names(value: Any) -> list[str]:
+    """Return the names of all members of a JSON value."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [*(value if isinstance(value, dict) else ()), *(name for one in inner for name in _names(one))]
 
 
 def _texts(value: Any) -> list[str]:

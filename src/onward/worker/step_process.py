@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import fields
 from datetime import timedelta
@@ -38,6 +38,7 @@ from onward.handlers.base import (
 from onward.handlers.parameters import to_json
 from onward.jobs import outcome
 from onward.jobs.arguments import arguments_of
+from onward.jobs.encryption import redact
 from onward.jobs.job_log import OFF, shown
 from onward.jobs.model import Job, without_surrogates
 from onward.jobs.model import Step as JobStep
@@ -264,7 +265,7 @@ async def _serve_parent(parent: Parent, running: RemoteRunning, handler: Handler
                 result = storable(await steps.run(running, step, *values, **arguments), handler.output_of(step))
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises is the parent's to judge
             running.report()
-            parent.send(error=_described(error))
+            parent.send(error=_described(error, running.secrets))
         else:
             running.report()
             parent.send(result=result)
@@ -280,7 +281,7 @@ def _step(handler: Handler, name: str) -> Step:
     )
 
 
-def _described(raised: BaseException) -> dict[str, Any]:
+def _described(raised: BaseException, secrets: Sequence[str]) -> dict[str, Any]:
     """Return the error as JSON, because its class cannot be sent."""
     error = outcome.cause_of(raised)
     kinds = [[_plain(name) for name in names] for names in outcome.kinds_of(error)]
@@ -297,7 +298,7 @@ def _described(raised: BaseException) -> dict[str, Any]:
             return {"kind": "retry", "message": _text(error), "code": _code(error), "retry_in": retry_in}
         case HandlerError():
             return {"kind": "handler", "message": _text(error), "code": _code(error), "kinds": kinds}
-    trace = "".join(traceback.format_exception(raised)).rstrip()
+    trace = redact("".join(traceback.format_exception(raised)).rstrip(), secrets)  # before the cut, as in a log line
     return {"kind": "other", "message": _plain(trace[-TRACE_CHARACTERS:]), "kinds": kinds}
 
 

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from onward.handlers.base import JobContext, Permanent, Retry, handler, sequence
+from onward.worker.step_process import TRACE_CHARACTERS
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,21 @@ def show_apart(job: JobContext, *, card: str) -> dict[str, Any]:
 
 
 @handler("tests.pass_on", secret=frozenset({"card"}), retry=Retry(max_attempts=1))
-async def pass_on(job: JobContext, *, card: str) -> None:
+async def pass_on(job: JobContext, *, card: str, named: bool = False) -> None:
+    if named:
+        job.dispatch("tests.keep", limits=[{f"limit of {card}": 3}])
     job.dispatch("tests.pay", card=card, name=f"owner of {card}")
+
+
+@handler("tests.keep")
+async def keep(job: JobContext, *, limits: list[dict[str, int]]) -> None:
+    pass
+
+
+@handler("tests.babble_apart", secret=frozenset({"card"}), retry=Retry(max_attempts=1), process=True)
+def babble_apart(job: JobContext, *, card: str) -> None:
+    """Raise an error whose text is cut in the middle of the card."""
+    raise RuntimeError(card + "x" * (TRACE_CHARACTERS - len(card) // 2))
 
 
 def first(job: JobContext, *, card: str) -> int:
@@ -70,5 +84,7 @@ HANDLERS = (
     tell_here,
     tell_apart,
     pass_on,
+    keep,
+    babble_apart,
     sequence("tests.both", [first, second], secret=frozenset({"card"})),
 )

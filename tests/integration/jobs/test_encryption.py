@@ -98,12 +98,15 @@ async def test_a_secret_in_log_lines_is_redacted(tmp_path: Path, handler: str) -
         assert CARD.encode() not in written(tmp_path)
 
 
-async def test_a_secret_is_passed_on_as_a_secret_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [False, True])
+async def test_a_secret_is_passed_on_as_a_secret_only(tmp_path: Path, *, named: bool) -> None:
+    """Neither in a text nor in the name of a member."""
     async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
-        job = await run(onward, "tests.pass_on", card=CARD)
+        job = await run(onward, "tests.pass_on", card=CARD, named=named)
         assert job.error is not None
         assert (job.error.code, job.status) == ("INVALID_PARAMETERS", JobStatus.FAILED)
-        assert "name holds a secret parameter of tests.pass_on" in job.error.message.replace(":", "")
+        held = "limits" if named else "name"
+        assert f"{held} holds a secret parameter of tests.pass_on" in job.error.message.replace(":", "")
         assert len(await onward.database.read(lambda tx: tx.execute_once(_ids()))) == 1
         assert CARD.encode() not in written(tmp_path)
 
@@ -130,6 +133,18 @@ async def test_a_secret_in_the_message_and_code_of_an_error_is_redacted(
     assert "***" in output
     assert CARD[:9] not in output + repr(job)
     assert CARD.encode() not in written(tmp_path)
+
+
+@pytest.mark.slow
+async def test_a_traceback_that_is_cut_shows_no_part_of_a_secret(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
+        job = await run(onward, "tests.babble_apart", card=CARD)
+    assert job.status is JobStatus.FAILED
+    output = "".join(capfd.readouterr()) + caplog.text
+    assert "x" * 9_000 in output
+    assert CARD[-5:] not in output
 
 
 async def test_keys_are_changed_without_losing_a_job(tmp_path: Path) -> None:
