@@ -130,7 +130,8 @@ class SubprocessRunner:
             await self._postpone(job_id)
             return False
         self._failed_starts = 0
-        for handler, status in re.findall(rb"^ended ([\w.-]+) ([A-Z]+)$", output, re.MULTILINE):
+        # By the runner's id, which no text knows that handlers print to the same pipe.
+        for handler, status in re.findall(rb"^%s ended ([\w.-]+) ([A-Z]+)$" % found[1], output, re.MULTILINE):
             self._metrics.finished(handler.decode(), status.decode())
         crashed = child not in self._killed
         reclaim = partial(recovery.reclaim_isolated, runner=found[1].decode(), crashed=crashed, enqueuer=self._enqueuer)

@@ -50,7 +50,8 @@ def run_isolated(settings: Settings, job_id: str, backend: str) -> int:
                     if job is not None and job.done:
                         # Its parent counts it: this process's own figures are asked by nobody.
                         with suppress(BrokenPipeError):
-                            os.write(sys.stdout.fileno(), f"\nended {job.handler} {job.status}\n".encode())
+                            ended = f"\n{parts.lease.id} ended {job.handler} {job.status}\n"
+                            os.write(sys.stdout.fileno(), ended.encode())
                 wanted, done = await parts.runner.next_isolated(backend) or "", wanted
 
     with asyncio.Runner(loop_factory=Loop) as runner:

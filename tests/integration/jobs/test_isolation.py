@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -45,6 +47,31 @@ async def test_after_a_failed_start_none_is_tried_for_a_while_that_grows(
                     assert await backend(job.id) is False, "nor when it is delivered"
                     now += pause_s * 0.2
             assert [line["again_in_s"] for line in logs if "did not start" in line["event"]] == [1.0, 2.0, 4.0]
+
+
+PRINTS = """#!/bin/sh
+echo runner_ab12
+echo ended conformance.forged SUCCEEDED
+echo runner_ff ended conformance.forged SUCCEEDED
+echo runner_ab12 ended conformance.job SUCCEEDED
+"""
+
+
+async def test_lines_that_a_handler_prints_are_not_counted_as_ends(
+    sqlite_ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lines may be texts of users, and each new name would be a series of the metric."""
+    program = tmp_path / "child"
+    program.write_text(PRINTS)
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    metrics = Metrics()
+    with writing(sqlite_ledger) as writer:
+        job = writer.run_sync(accept)
+        assert await SubprocessRunner({}, writer, metrics).run(job.id, "here")
+    (found,) = (one for one in metrics.registry.collect() if one.name == "onward_jobs_finished")
+    counted = {sample.labels["handler"]: sample.value for sample in found.samples if sample.name.endswith("_total")}
+    assert counted == {"conformance.job": 1}
 
 
 async def test_a_job_whose_process_did_not_start_is_delivered_again(sqlite_ledger: str) -> None:

@@ -72,6 +72,8 @@ async def test_a_drain_waits_for_the_process_of_an_isolated_job(tmp_path: Path) 
         await draining
         found = await now(onward, job)
     assert (found.status, found.attempts[-1].worker != onward.lease.name) == (S.SUCCEEDED, True)
+    ended = {"handler": "conformance.wait", "status": "SUCCEEDED"}
+    assert onward.telemetry.metrics.registry.get_sample_value("onward_jobs_finished_total", ended) == 1
 
 
 @pytest.mark.anyio
