@@ -195,6 +195,14 @@ async def test_a_job_is_sent_and_refusals_say_why(tmp_path: Path, sqlite_ledger:
     ), unknown
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00", "9999-12-31T23:59:59", "tomorrow"])
+def test_a_time_at_which_no_job_can_begin_is_refused(moment: str, tmp_path: Path, sqlite_ledger: str) -> None:
+    write_settings(tmp_path, sqlite_ledger)
+    refused = onward("jobs", "send", "conformance.note", "--run-at", moment, project=tmp_path)
+    assert (refused.returncode, "--run-at must be " in refused.stderr) == (2, True), refused
+    assert "Traceback" not in refused.stderr
+
+
 async def test_a_signal_is_sent_and_refusals_say_why(tmp_path: Path, sqlite_ledger: str) -> None:
     """Before its wait has begun, too."""
     write_settings(tmp_path, sqlite_ledger)

@@ -97,6 +97,6 @@ def _json(option: str, text: str, example: str) -> Any:
 def _time(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        return found if found.tzinfo else found.astimezone()
+    except (ValueError, OverflowError) as error:  # the latter where it is no time in this machine's zone
         raise BadOption(f"--run-at must be a time such as 2030-01-31T09:00:00+01:00 (got {text})") from error
-    return found if found.tzinfo else found.astimezone()
