@@ -50,6 +50,7 @@ async def test_after_a_failed_start_none_is_tried_for_a_while_that_grows(
 
 
 PRINTS = """#!/bin/sh
+read settings
 echo runner_ab12
 echo ended conformance.forged SUCCEEDED
 echo runner_ff ended conformance.forged SUCCEEDED
@@ -68,7 +69,7 @@ async def test_lines_that_a_handler_prints_are_not_counted_as_ends(
     metrics = Metrics()
     with writing(sqlite_ledger) as writer:
         job = writer.run_sync(accept)
-        assert await SubprocessRunner({}, writer, metrics).run(job.id, "here")
+        assert await SubprocessRunner(HandedDown({}, b"\n"), writer, metrics).run(job.id, "here")
     (found,) = (one for one in metrics.registry.collect() if one.name == "onward_jobs_finished")
     counted = {sample.labels["handler"]: sample.value for sample in found.samples if sample.name.endswith("_total")}
     assert counted == {"conformance.job": 1}
