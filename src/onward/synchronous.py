@@ -169,7 +169,12 @@ class _LoopThread:
                 coroutine.close()
                 raise Unavailable(CLOSED)
             future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        return _result(future)
+        try:
+            return _result(future)
+        except Unavailable:
+            if self._closing:
+                raise Unavailable(CLOSED) from None
+            raise
 
     def close(self) -> None:
         with self._submitting:

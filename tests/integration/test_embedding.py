@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
 from types import FrameType
@@ -31,11 +31,12 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import Message, Scope
 from starlette.websockets import WebSocketDisconnect
 
-from onward import Onward, Viewer
+from onward import Onward, Unavailable, Viewer
 from onward.api.mounted import NOT_RUNNING, is_local
 from onward.api.session import STOPS
 from onward.config.settings import SettingsError
 from onward.testing import workload
+from onward.testing.waiting import until
 from tests.embedded import parcels
 from tests.embedded.project import UPDATES, WRAP, write
 
@@ -410,6 +411,54 @@ async def test_a_stop_signal_drains_and_closes_sockets_before_the_lifespan_ends(
         signal.signal(signal.SIGTERM, before)
     async with onward.lifespan(app):
         assert await onward.result(job_id, timeout=LONG) == "wrapped: for the next process"
+
+
+@pytest.fixture
+def stop_signal() -> Iterator[signal.Signals]:
+    """A signal at which this process does not end."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield signal.SIGTERM
+    signal.signal(signal.SIGTERM, before)
+
+
+async def test_a_stop_signal_ends_waits_for_jobs_before_the_lifespan_ends(
+    tmp_path: Path, stop_signal: signal.Signals
+) -> None:
+    """The server waits for the requests in which they are. A job that ends in the drain gives its result."""
+    onward, app = embedding(tmp_path, f"sqlite:///{tmp_path}/onward.db")
+    async with onward.lifespan(app), asyncio.timeout(LONG.total_seconds()):
+        far = await onward.enqueue(parcels.wrap.job(label="later"), run_at=datetime.now(UTC) + timedelta(days=1))
+        held = await onward.enqueue(parcels.hold.job(folder=str(tmp_path)))
+        chunks, ending = onward.output(far), asyncio.ensure_future(onward.result(held))
+        waits = [asyncio.ensure_future(onward.result(far)), asyncio.ensure_future(anext(chunks))]
+        await until(lambda: bool(workload.notes(tmp_path)))
+        os.kill(os.getpid(), stop_signal)
+        (tmp_path / "go").touch()
+        assert await ending == "gone"
+        for wait in waits:
+            with pytest.raises(Unavailable, match="stops"):
+                await wait
+        with pytest.raises(Unavailable, match="stops"):
+            await onward.result(far)
+        assert await onward.result(held) == "gone"
+
+
+async def test_a_wait_for_a_job_of_a_worker_has_the_time_of_a_drain(
+    tmp_path: Path, stop_signal: signal.Signals, redis_url: str, namespace: str
+) -> None:
+    """Workers go on, and the answers of most requests come within it."""
+    more = f'backend = "dramatiq"\n[server]\ndrain_s = 1\n[backends.dramatiq]\nurl = "{redis_url}"\n'
+    ledger = f"sqlite:///{tmp_path}/onward.db"
+    onward = Onward.from_settings(write(tmp_path, ledger, f'{more}namespace = "{namespace}"\n'))
+    async with onward.lifespan(), asyncio.timeout(LONG.total_seconds()):
+        job_id = await onward.enqueue(parcels.wrap.job(label="there"))
+        wait = asyncio.ensure_future(onward.result(job_id))
+        loop = asyncio.get_running_loop()
+        stopped = loop.time()
+        os.kill(os.getpid(), stop_signal)
+        with pytest.raises(Unavailable, match="stops"):
+            await wait
+        assert loop.time() - stopped >= 1
 
 
 async def test_a_job_enqueues_another_while_the_lifespan_drains_it(

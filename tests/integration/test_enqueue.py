@@ -37,6 +37,7 @@ from onward.runtime import wiring
 from onward.storage.engine import Database
 from onward.storage.tables import jobs, runners
 from onward.testing import workload
+from onward.testing.waiting import until
 from tests.processes import running, wait_until
 
 LONG = timedelta(seconds=60)
@@ -329,6 +330,20 @@ def test_a_close_ends_the_calls_of_other_threads(tmp_path: Path, sqlite_ledger: 
     assert "close onward.sync after the last call" in str(errors[0])
     with pytest.raises(Unavailable, match="was closed"):
         opened.run(opened.enqueuer.result(job_id))  # it had opened before the close, and began after it
+
+
+async def test_the_end_of_the_block_ends_waits_for_a_result_and_for_output(project: Path, tmp_path: Path) -> None:
+    """Nothing would wake them."""
+    opened = Onward.from_settings(project)
+    async with opened, asyncio.timeout(LONG.total_seconds()):
+        job_id = await opened.enqueue(workload.noted.job(folder=str(tmp_path)), run_at=FAR)
+        chunks = opened.output(job_id)
+        waits = [asyncio.ensure_future(opened.result(job_id)), asyncio.ensure_future(anext(chunks))]
+        enqueuer = opened._open()
+        await until(lambda: len(enqueuer._changes._jobs.get(job_id, ())) == 2)
+    for wait in waits:
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(wait, LONG.total_seconds())
 
 
 def test_a_fork_may_open_while_another_thread_of_its_parent_does(project: Path) -> None:

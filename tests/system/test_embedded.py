@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -183,6 +184,33 @@ def test_a_stop_drains_the_jobs_and_then_ends_streams_and_sockets(
         assert broken.ended == "IncompleteRead"
         assert broken.statuses in (["RUNNING"], ["RUNNING", "QUEUED"])  # the last change may come in time
         assert [job.status for job in jobs_of(sqlite_ledger, ending, held)] == ["SUCCEEDED", "QUEUED"]
+
+
+def test_a_stop_ends_a_request_that_waits_for_a_result(sqlite_ledger: str, tmp_path: Path) -> None:
+    """The server ends the lifespan only when its requests are over."""
+    write(tmp_path, sqlite_ledger, f"[server]\ndrain_s = {DRAIN_S}")
+    statuses: list[int] = []
+    with served("uvicorn", tmp_path) as (running, address):
+        held = graphql(address, HOLD, folder=str(tmp_path))["parcelsHold"]["job"]["id"]
+        wait_until(lambda: workload.notes(tmp_path))
+
+        def ask() -> None:
+            try:
+                urllib.request.urlopen(f"{address}/result/{held}", timeout=WAIT_TIMEOUT_S)
+            except urllib.error.HTTPError as error:
+                statuses.append(error.code)
+
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        running.wait_for("asked")
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(WAIT_TIMEOUT_S) in {0, -signal.SIGTERM}
+        assert time.monotonic() - began < DRAIN_S + STOP_S
+        asking.join(WAIT_TIMEOUT_S)
+    assert statuses == [500]
+    (job,) = jobs_of(sqlite_ledger, held)
+    assert (job.status, job.crash_count) == ("QUEUED", 0)
 
 
 def test_a_stop_signal_that_would_kill_a_worker_drains_it_first(sqlite_ledger: str, tmp_path: Path) -> None:

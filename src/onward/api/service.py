@@ -48,9 +48,18 @@ class Service:
             self._rates.start()
 
     async def drain(self) -> None:
-        """Begin no further job, wait for what runs or hand it back, then end streams. May be called twice."""
-        await self.runtime.drain()
+        """Begin no further job, wait for what runs or hand it back, then end streams. May be called twice.
+
+        Calls that wait for a job end with the streams. Where workers run jobs they have as long as a drain may take.
+        """
+        loop, runtime = asyncio.get_running_loop(), self.runtime
+        deadline = loop.time() + self._settings.server.drain_s
+        await runtime.drain()
         self.end_streams()  # after the last change of the drained jobs
+        if any(backend.runs_elsewhere for backend in runtime.dispatcher.backends.values()):
+            loop.call_at(deadline, runtime.change_feed.end_calls)
+        else:
+            runtime.change_feed.end_calls()
 
     def end_streams(self) -> None:
         """End the open event streams and WebSockets, so that a server can stop. May be called twice."""

@@ -14,8 +14,10 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
+from itertools import chain
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
+from weakref import WeakSet
 
 import sqlalchemy as sa
 
@@ -25,7 +27,7 @@ from onward.jobs.ledger import rows
 from onward.jobs.model import EVERYTHING, Job, Visible
 from onward.jobs.position import Position, Snapshot
 from onward.jobs.timings import Timings
-from onward.storage.base import StorageError
+from onward.storage.base import StorageError, Unavailable
 from onward.storage.engine import Database
 from onward.storage.revision import Revision
 from onward.storage.sql import from_on
@@ -36,6 +38,7 @@ from onward.telemetry import logger
 MIN_INTERVAL_S = 0.005  # at least, between two reads
 PAGE = 500
 ERROR_PAUSE_S = 0.5
+ENDED = "the process stops, or this Onward is closed, and the job is not over: ask an Onward that is open"
 MAX_PENDING = 10_000
 MAX_PENDING_BYTES = 32_000_000  # of the same jobs, as the ledger has them
 W = TypeVar("W")
@@ -91,6 +94,12 @@ class Subscription:
         self._latest = latest
         self._ready = asyncio.Event()
         self._overflow = False
+        self._ended = False
+
+    def end(self) -> None:
+        """Raise Unavailable once the changes are taken that are there. May be called twice."""
+        self._ended = True
+        self._ready.set()
 
     def put(self, job: Job, since: Position, size: int = 0) -> None:
         """Add a change of so many bytes. `since` is the position of the read before the one that found it."""
@@ -114,8 +123,13 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Job:
-        """Return the next change. Raises SlowConsumer if too many jobs have piled up, or too large ones."""
+        """Return the next change.
+
+        Raises SlowConsumer if too many jobs have piled up, or too large ones; Unavailable at the end.
+        """
         while not (self._pending or self._overflow):
+            if self._ended:
+                raise Unavailable(ENDED)
             self._ready.clear()
             await self._ready.wait()
         if self._overflow:
@@ -131,6 +145,12 @@ class OutputWatch:
     def __init__(self, read_to: int) -> None:
         self.read_to = read_to  # the offset of the last chunk that the reader has, -1 for none
         self._ready = asyncio.Event()
+        self._ended = False
+
+    def end(self) -> None:
+        """Let the reader read once more, then raise Unavailable. May be called twice."""
+        self._ended = True
+        self._ready.set()
 
     def put(self, job: Job, since: Position, size: int = 0) -> None:  # noqa: ARG002 - as a Subscription's
         self.see()
@@ -144,7 +164,9 @@ class OutputWatch:
         self._ready.clear()
 
     async def wait(self) -> None:
-        """Wait until something was seen since the last `begin_read`."""
+        """Wait until something was seen since the last `begin_read`. Raises Unavailable at the end."""
+        if self._ended and not self._ready.is_set():
+            raise Unavailable(ENDED)
         await self._ready.wait()
 
 
@@ -157,6 +179,8 @@ class ChangeFeed:
         self._jobs: dict[str, set[Subscription | OutputWatch]] = defaultdict(set)
         self._outputs: dict[str, set[OutputWatch]] = defaultdict(set)  # those among them
         self._all: set[Subscription] = set()
+        self._calls: WeakSet[Subscription | OutputWatch] = WeakSet()
+        self._calls_ended = False
         self._owners: Counter[str | None] = Counter()  # of their jobs; None for those of everybody
         self._seen: Snapshot | None = None
         self._known: dict[str, int] = {}  # by job: the version that the last read has found
@@ -176,8 +200,10 @@ class ChangeFeed:
         self._task = asyncio.create_task(self._read_forever(), name="changes")
 
     async def close(self) -> None:
-        """Read no more. Later subscriptions are told nothing. May be called twice."""
+        """Read no more, and end all subscriptions and later ones. May be called twice."""
         self._closed = True
+        for watch in (*self._all, *chain.from_iterable(self._jobs.values())):
+            watch.end()
         if self._looking is not None:
             self._looking.cancel()
         self._stop_watching()
@@ -185,6 +211,12 @@ class ChangeFeed:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+
+    def end_calls(self) -> None:
+        """End the subscriptions of the program's own calls, and later ones. May be called twice."""
+        self._calls_ended = True
+        for watch in self._calls:
+            watch.end()
 
     def wake(self) -> None:
         """Let the reader read soon. From any thread, as often as you like."""
@@ -194,16 +226,19 @@ class ChangeFeed:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._woken.set)
 
-    def watch_job(self, job_id: str) -> AbstractAsyncContextManager[Subscription]:
+    def watch_job(self, job_id: str, *, of_call: bool = False) -> AbstractAsyncContextManager[Subscription]:
         """Subscribe to one job, as to some."""
-        return self.watch_jobs((job_id,))
+        return self.watch_jobs((job_id,), of_call=of_call)
 
     @asynccontextmanager
-    async def watch_jobs(self, ids: Collection[str]) -> AsyncIterator[Subscription]:
-        """Subscribe to some jobs. Read their present state afterwards, so that no change falls between the two."""
+    async def watch_jobs(self, ids: Collection[str], *, of_call: bool = False) -> AsyncIterator[Subscription]:
+        """Subscribe to some jobs. Read their present state afterwards, so that no change falls between the two.
+
+        `of_call` is for a call of the program's own, which `end_calls` ends.
+        """
         subscription = Subscription(self._position, any_job)
         await self._join()
-        self._begin_looking()
+        self._begin_looking(subscription, of_call=of_call)
         for job_id in ids:
             self._jobs[job_id].add(subscription)
         try:
@@ -213,11 +248,11 @@ class ChangeFeed:
                 _discard(self._jobs, job_id, subscription)
 
     @asynccontextmanager
-    async def watch_output(self, job_id: str, read_to: int) -> AsyncIterator[OutputWatch]:
+    async def watch_output(self, job_id: str, read_to: int, *, of_call: bool = False) -> AsyncIterator[OutputWatch]:
         """Subscribe to the output of a job, and to its end. Read what there is afterwards, likewise."""
         watch = OutputWatch(read_to)
         await self._join()
-        self._begin_looking()
+        self._begin_looking(watch, of_call=of_call)
         self._jobs[job_id].add(watch)
         self._outputs[job_id].add(watch)
         try:
@@ -232,7 +267,7 @@ class ChangeFeed:
         subscription = Subscription(self._position, lambda job: visible.sees(job) and wanted(job))
         owner = None if visible.everything else visible.owner
         await self._join()
-        self._begin_looking()
+        self._begin_looking(subscription)
         self._all.add(subscription)
         self._owners[owner] += 1
         try:
@@ -290,8 +325,12 @@ class ChangeFeed:
         await asyncio.sleep(ERROR_PAUSE_S)
         self._woken.set()
 
-    def _begin_looking(self) -> None:
-        """Look for changes from now on, for a subscription that is about to be added."""
+    def _begin_looking(self, watch: Subscription | OutputWatch, *, of_call: bool = False) -> None:
+        """Look for changes from now on, for a subscription that is about to be added; end it if it comes too late."""
+        if of_call:
+            self._calls.add(watch)
+        if self._closed or (of_call and self._calls_ended):
+            watch.end()
         if self._closed:
             return
         if not (self._jobs or self._all):

@@ -66,14 +66,14 @@ async def follow(
 
 
 async def follow_output(
-    feed: ChangeFeed, read: Read, job_id: str, *, visible: Visible, after: int | None = None
+    feed: ChangeFeed, read: Read, job_id: str, *, visible: Visible, after: int | None = None, of_call: bool = False
 ) -> AsyncGenerator[JobChunk, None]:
     """Yield the job's chunks behind an offset, or from the first one kept, in order; end when the job is over.
 
-    No more than a page is read ahead of a slow reader. Raises NotFound if the viewer sees no such job, and what `read`
-    raises.
+    No more than a page is read ahead of a slow reader. Raises NotFound if the viewer sees no such job, Unavailable when
+    the feed ends, and what `read` raises.
     """
-    async with feed.watch_output(job_id, -1 if after is None else max(after, -1)) as watch:
+    async with feed.watch_output(job_id, -1 if after is None else max(after, -1), of_call=of_call) as watch:
         while True:
             watch.begin_read()
             page = await read(partial(chunks.page, job_id=job_id, after=watch.read_to, visible=visible))

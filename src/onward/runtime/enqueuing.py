@@ -36,6 +36,7 @@ from onward.runtime.enqueuing_batches import BatchEnqueuer, replayed
 from onward.runtime.handlers import build_encryption, load_handlers
 from onward.runtime.wiring import TRACE_FLUSH_S, Runtime, open_ledger
 from onward.storage import callers, lock_order
+from onward.storage.base import Unavailable
 from onward.storage.batches import in_slices
 from onward.storage.identity import LEDGER_ID, ledger_id
 from onward.storage.lock_order import ALONE, LockOrder
@@ -217,12 +218,18 @@ class Enqueuer:
         if timeout is not None:
             check_type("timeout", timeout, timedelta, "a timedelta, as in timedelta(seconds=30)")
         async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
-            async with self._changes.watch_job(job_id) as changes:
-                job = await self._writer.database.read(partial(ledger.get, job_id=job_id))
+            async with self._changes.watch_job(job_id, of_call=True) as changes:
+                read = partial(self._writer.database.read, partial(ledger.get, job_id=job_id))
+                job = await read()
                 if job is None:
                     raise NotFound(f"there is no job {job_id}")
                 while not job.done:
-                    job = await anext(changes)
+                    try:
+                        job = await anext(changes)
+                    except Unavailable:  # the process stops: the job's last change may not have been read yet
+                        job = await read()
+                        if job is None or not job.done:
+                            raise
         if job.status is not JobStatus.SUCCEEDED:
             raise JobFailed(job)
         return job.result
@@ -232,7 +239,8 @@ class Enqueuer:
         check_type("job_id", job_id, str, "a job's id, as enqueue returns it")
         if after is not None:
             check_type("after", after, int, "the offset of a chunk, as in after=chunk.offset, or None")
-        return follow_output(self._changes, self._writer.database.read, job_id, visible=EVERY_JOB, after=after)
+        read = self._writer.database.read
+        return follow_output(self._changes, read, job_id, visible=EVERY_JOB, after=after, of_call=True)
 
     def _prepared(self, request: JobRequest, options: Options) -> NewJob:
         check_request(request)
