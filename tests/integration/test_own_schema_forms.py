@@ -36,6 +36,7 @@ from onward.graphql.queries import job as job_of
 from onward.graphql.schema import build, served
 from onward.graphql.send import send
 from onward.graphql.viewer import NOBODY
+from onward.testing.waiting import until
 from tests.embedded.failing import INTERNAL
 from tests.embedded.own_schema import AUTH, Fruit, Mine, bearer, project, schema_of
 
@@ -360,6 +361,33 @@ async def test_a_subscription_ends_with_the_session(tmp_path: Path) -> None:
         answer = await schema.execute("{ viewer { id } }", context_value=entrance)
         assert answer.errors is not None
         assert answer.errors[0].extensions == {"code": "NOT_AUTHENTICATED"}
+
+
+async def test_subscriptions_of_a_connection_and_connections_with_one_are_bounded(tmp_path: Path) -> None:
+    limits = "[gql.limits]\nsubscriptions = 2\nstreams = 2\n"
+    onward = Onward.from_settings(project(tmp_path, f"{IMMEDIATE}\n{limits}", FEW))
+    schema = schema_of(onward)
+
+    async def subscribed(entrance: Any) -> str:
+        """Subscribe once more, and return the code of the refusal, if it is refused."""
+        before = len(feed._all)
+        stream: Any = await schema.subscribe("subscription { jobsUpdated { id } }", context_value=entrance)
+        upcoming = asyncio.ensure_future(anext(stream))
+        opened.append((stream, upcoming))
+        await until(lambda: upcoming.done() or len(feed._all) > before)
+        return str(upcoming.result().errors[0].extensions["code"]) if upcoming.done() else ""
+
+    opened: list[Any] = []
+    async with onward.lifespan():
+        feed = onward._open()._changes
+        first, second, third = [await onward.context(connection(None)) for _ in range(3)]
+        assert [await subscribed(first) for _ in range(3)] == ["", "", "TOO_MANY_OPERATIONS"]
+        assert [await subscribed(one) for one in (second, third)] == ["", "TOO_MANY_STREAMS"]
+        for stream, upcoming in opened[:2]:  # with its last subscription a connection counts no more
+            upcoming.cancel()
+            await asyncio.wait([upcoming])
+            await stream.aclose()
+        assert await subscribed(third) == ""
 
 
 async def test_the_threads_of_a_function_end_with_the_lifespan_where_a_router_alone_asks_it(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from onward.graphql.context import Context, ForeignRequest, Services
 from onward.graphql.viewer import Viewer
 from onward.telemetry.tracing import traceparent
 
+TOO_MANY = "Too many subscriptions at once on this connection."
 FOR_GOOD = frozenset({"NOT_ALLOWED", "CROSS_SITE"})
 
 
@@ -51,6 +52,8 @@ class RouterContext(BaseContext, ForeignRequest):
         self._viewer: Viewer | BadRequest | None = None
         self._identified_at = 0.0
         self._asking = asyncio.Lock()
+        self._subscriptions = 0  # that are open
+        self._counted = ExitStack()  # while any is
 
     async def field_context(self, connection_params: object) -> Context:
         """Build the context of one root field, which has a budget of its own, and its jobs are delivered at once.
@@ -74,7 +77,7 @@ class RouterContext(BaseContext, ForeignRequest):
         trace = traceparent(joined(scope["headers"], b"traceparent"))
         context = gate.operations.context(self._running.services, viewer, self._address(), trace, scope["headers"])
         context.at_once = True
-        context.lasting = partial(_lasting, session, self._running.sessions)
+        context.lasting = partial(self._lasting, session)
         return context
 
     async def _identified(self, init: Mapping[str, Any] | None) -> Viewer | BadRequest:
@@ -106,6 +109,30 @@ class RouterContext(BaseContext, ForeignRequest):
             return False
         return time.monotonic() - self._identified_at > identify.recheck_s
 
+    async def _lasting(self, session: Session, events: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+        """Pass events on until the session ends, or the service. Raises BadRequest then, and beyond a limit."""
+        with self._one_more(), self._running.sessions.hold(session):
+            async with aclosing(session.during(events)) as passed:
+                async for event in passed:
+                    yield event
+
+    @contextmanager
+    def _one_more(self) -> Iterator[None]:
+        """Count the connection with its first subscription, as Onward's own server does, and the others on it."""
+        gate = self._running.gate
+        if not self._subscriptions:
+            gate.connection_limiter.check(self._address())
+            self._counted.enter_context(gate.connection_limiter.one(self._address()))
+        elif self._subscriptions >= gate.operations.limits.subscriptions:
+            raise BadRequest(TOO_MANY, "TOO_MANY_OPERATIONS")
+        self._subscriptions += 1
+        try:
+            yield
+        finally:
+            self._subscriptions -= 1
+            if not self._subscriptions:
+                self._counted.close()
+
     def _address(self) -> str:
         headers = self._connection.scope["headers"]
         return self._running.gate.addresses.of(self._connection.client, joined(headers, b"x-forwarded-for"))
@@ -114,16 +141,6 @@ class RouterContext(BaseContext, ForeignRequest):
 def _is_for_good(error: BadRequest) -> bool:
     """True for a refusal that the same connection would get again."""
     return isinstance(error, NotAuthenticated) or error.code in FOR_GOOD
-
-
-async def _lasting(
-    session: Session, sessions: OpenSessions, events: AsyncGenerator[Any, None]
-) -> AsyncGenerator[Any, None]:
-    """Pass events on until the session ends, or the service. Raises BadRequest then."""
-    with sessions.hold(session):
-        async with aclosing(session.during(events)) as passed:
-            async for event in passed:
-                yield event
 
 
 ContextGetter = Callable[[HTTPConnection], Awaitable[RouterContext]]
