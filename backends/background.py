@@ -15,7 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 
 from onward import telemetry
@@ -41,12 +41,14 @@ class Background(Backend):
         self._runs_here = False
         self._more = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._context = Context()
         self._claimer: asyncio.Task[None] | None = None
         self._log = telemetry.logger("background")
 
     async def start(self, role: Role) -> None:
         if role is Role.ACCEPT:
             self._runs_here = True
+            self._context = copy_context()
             self._claimer = asyncio.create_task(self._claim_more(), name="claimer")
 
     async def drain(self, deadline_s: float) -> None:  # noqa: ARG002 - the runner waits for what runs
@@ -110,8 +112,9 @@ class Background(Backend):
             except StorageError as error:
                 self._log.warning("not run to its end", error=str(error))
 
-        # Empty, as in a worker: a handler must not see the variables of the request that happened to find a free slot.
-        context = Context()
+        # Of the process, as in a worker: a handler must not see the variables of the request that happened to find a
+        # free slot.
+        context = self._context.copy()
         task = asyncio.create_task(in_slot(), context=context)
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, reserved), context=context)

@@ -170,14 +170,17 @@ class User:
 async def test_a_job_neither_sees_nor_keeps_the_context_variables_of_its_request() -> None:
     """A free slot makes no difference: in another process the job would not see them, either."""
     user, seen = ContextVar[User | None]("user", default=None), list[User | None]()
+    zone, zones = ContextVar("zone", default=""), list[str]()
 
     class Looking(Run):
         async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:
             seen.append(user.get())
+            zones.append(zone.get())
             return await super().__call__(job_id, wait_for_commit=wait_for_commit)
 
     run = Looking()
     backend = Background(run, concurrency=1)
+    zone.set("of the process")
     await backend.start(Role.ACCEPT)
     run.answers.put_nowait([])
     await until(lambda: run.asked == [1])
@@ -185,6 +188,7 @@ async def test_a_job_neither_sees_nor_keeps_the_context_variables_of_its_request
     async def send() -> weakref.ref[User]:
         ada = User()
         user.set(ada)
+        zone.set("of the request")
         await request(backend, "job_1", local_runner=backend.local_runner())
         return weakref.ref(ada)
 
@@ -192,7 +196,7 @@ async def test_a_job_neither_sees_nor_keeps_the_context_variables_of_its_request
     await until(lambda: run.started == ["job_1"])
     await asyncio.sleep(0)  # the event loop's present call holds the task of the request
     gc.collect()
-    assert (seen, ada()) == ([None], None)
+    assert (seen, zones, ada()) == ([None], ["of the process"], None)
     run.go.set()
     await until(lambda: not backend._tasks)
     await backend.drain(1.0)
