@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 
 NO_URLS = SignalUrls((), "")
+CLEAN_UP_S = 10.0  # that a cancelled handler has before it is cancelled again
 NUMBERS = (int, bool, float, SupportsInt)  # those of other libraries, too; the commonest first, which is quick
 
 
@@ -96,6 +97,7 @@ class Running:
         self.stop: StopReason | None = None
         self.task: Cancellable | None = None  # the async step that runs, or the plain one that may wait for a thread
         self.interrupted = False  # `task` was told to stop
+        self._cancel_again_at = 0.0  # by `time.monotonic()`
         self.deadline: float | None = None
         self.over = False  # its attempt has ended
         self.recording = False  # its step or its attempt has ended, and is being written down
@@ -241,13 +243,15 @@ class Running:
     def interrupt(self, reason: StopReason) -> None:
         """Stop the job at its next await, or at its next check. From the event loop.
 
-        A cancel is found at each poll, and stops a task once: a second time it would end the handler's clean-up.
+        A cancel is found at each poll: the next ones let the handler clean up, and end a task that has gone on instead.
         """
         if self.stop is None or reason is StopReason.LOST:
             self.stop = reason
-        if self.task is not None and not (self.interrupted and reason is StopReason.CANCEL):
-            self.interrupted = True
-            self.task.cancel()
+        now = time.monotonic()
+        if self.task is None or (self.interrupted and reason is StopReason.CANCEL and now < self._cancel_again_at):
+            return
+        self.interrupted, self._cancel_again_at = True, now + CLEAN_UP_S
+        self.task.cancel()
 
 
 def unpacked(request: str | JobRequest, given: dict[str, Any]) -> tuple[str, Mapping[str, Any], DispatchOptions]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from onward.handlers.base import JobContext, Results, Retry, handler, sequence
-from onward.jobs import commands, executor, ledger
+from onward.jobs import commands, executor, ledger, running
 from onward.jobs.batch_results import results_of
 from onward.jobs.model import NewJob, Visible
 from onward.jobs.states import JobStatus
@@ -132,6 +132,32 @@ async def test_the_clean_up_of_a_cancelled_handler_may_await(writer: Writer) -> 
         await task
         assert (await here.get(job)).status is S.CANCELLED
         assert cleaned == [job.id]
+
+
+async def test_a_handler_that_goes_on_after_its_cancel_is_cancelled_again(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "CLEAN_UP_S", 0.2)
+    cancels = list[str]()
+
+    @handler("conformance.wait", retry=ONCE)
+    async def wait(job: JobContext) -> None:
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                cancels.append(job.id)
+                if len(cancels) == 2:
+                    raise
+
+    async with node(writer, wait) as here:
+        job = await here.accept(wait)
+        task = here.start(job)
+        await here.is_now(job, S.RUNNING)
+        await cancel(here, job.id)
+        await task
+        assert (await here.get(job)).status is S.CANCELLED
+        assert len(cancels) == 2
 
 
 @pytest.mark.parametrize("ending", ["drain", "time limit"])
