@@ -220,7 +220,9 @@ class Parameters(NamedTuple):
         dump = partial(model.model_dump, mode="json", round_trip=True, warnings=False, exclude_unset=True)
         found: dict[str, Any] = dump(exclude_defaults=True)
         for name, value in dump().items():
-            if name not in found and not is_same(getattr(model, name), self.model.model_fields[name].default):
+            field = self.model.model_fields[name]
+            # What a `default_factory` makes is for pydantic to compare with.
+            if name not in found and not field.default_factory and not is_same(getattr(model, name), field.default):
                 found[name] = value
         return found
 

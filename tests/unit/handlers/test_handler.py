@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import Field
 from typing_extensions import deprecated
 
 from onward.handlers.base import (
@@ -258,9 +259,17 @@ def test_a_parameter_with_a_default_changes_nothing_of_what_was_given() -> None:
 
 
 def test_a_key_covers_a_value_that_only_python_takes_for_the_default() -> None:
-    async def note(job: Any, *, flag: Any = True, all: Any = [0, {"a": False}], n: float = 1) -> None: ...  # noqa: B006
+    async def note(
+        job: Any,
+        *,
+        flag: Any = True,
+        all: Any = [0, {"a": False}],  # noqa: B006
+        n: float = 1,
+        tags: list[str] = Field(default_factory=list),  # noqa: B008
+    ) -> None: ...
 
     made = handler("test.json")(note)
+    assert (made.given({"tags": []}), made.given({"tags": ["new"]})) == ({}, {"tags": ["new"]})
     for same in ({"flag": True}, {"all": [0, {"a": False}]}, {"n": 1.0}, {"n": 1}):
         assert made.given(same) == {}
     for other in ({"flag": 1}, {"all": [False, {"a": False}]}, {"all": [0, {"a": 0}]}):
