@@ -223,10 +223,11 @@ def _build(
         run = BackendRunner(name, runner, lease, revision, refuses=name in refuses)
         try:
             backends[name] = build_backend(settings, name, run, timings)
-        except Exception:
-            # Isolated jobs do without: an option may be an object of the parent, and maintenance delivers.
+        except Exception as error:
             if role is not None:
                 raise
+            # An option may be an object of the parent. What is enqueued for the backend is delivered by maintenance.
+            logger("onward").info("isolated without this backend", backend=name, error=type(error).__name__)
     entries = values.schedule_entries(settings, dispatcher.preparation)
     schedules = Schedules(entries, dispatcher.preparation)
     schedule = Schedule(entries.values(), dispatcher.accept, schedules.restored)
