@@ -9,6 +9,7 @@ The file is long because a chunk is stored, published, taken and discarded by st
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
@@ -21,7 +22,7 @@ from onward.jobs import batches, ledger, refused, uniqueness
 from onward.jobs.model import Job, NewJob, UniqueKey
 from onward.jobs.on_failure import FailureEnqueuer
 from onward.jobs.options import NO_OPTIONS, DispatchOptions
-from onward.storage.base import Locked, StorageError
+from onward.storage.base import StorageError
 from onward.storage.batches import ShortCommits
 from onward.storage.lock_order import ALONE
 from onward.storage.tables import dispatched
@@ -31,6 +32,8 @@ from onward.telemetry import logger
 
 CHUNK = 50
 MAX_AT_ONCE = 200  # jobs that one commit accepts at most
+LOCKED_S = 1.0  # for which a walk comes back to chunks that others have locked, as other processes do for a moment
+LOCKED_PAUSE_S = 0.05
 STAGED = 2**62  # in `accepted_at`: of a batch that is not known as a whole yet, and may never be
 
 Insert = Callable[[Tx, NewJob], Job]
@@ -213,6 +216,8 @@ class _Expansion:
         self._left = left
         self._older_than_us = older_than_us
         self._after = ""
+        self._before_locked: str | None = None  # the place of the first chunk that was locked
+        self._until = time.monotonic() + LOCKED_S
         self._most = MAX_AT_ONCE
         self._tried: list[str] = []
         self._log = logger("maintenance")
@@ -221,11 +226,6 @@ class _Expansion:
         """Accept some chunks, and return their jobs; None once there are no more."""
         try:
             found = await self.commits.run(self._expand)
-        except Locked:  # the unique key of a job, by a transaction of somebody's: the other chunks do not wait for it
-            if not self._tried:
-                raise
-            self._after = self._the_one_alone() or self._after
-            return []
         except StorageError:
             raise
         except Exception as error:  # whatever is wrong with a chunk, the others do not wait for it
@@ -233,7 +233,7 @@ class _Expansion:
                 raise
             return await self._go_past(error)
         if found is None:
-            return None
+            return self._leave_locked() if self._tried else await self._come_back()
         self._after = found.last
         for id_ in found.unknown:
             if self._is_new(id_):
@@ -241,22 +241,42 @@ class _Expansion:
         return found.jobs
 
     def _expand(self, tx: Tx, limit: int) -> Expanded | None:
+        """Return None, with the chunks in `_tried`, if they need a unique key that another transaction has locked."""
         self._tried.clear()
-        limit = min(limit, self._most)
-        return expand(
+        some = partial(
+            expand,
             tx,
-            limit,
+            min(limit, self._most),
             insert=self._insert,
             older_than_us=self._older_than_us,
             after=self._after,
             tried=self._tried,
         )
+        return tx.unless_locked(some)
+
+    def _leave_locked(self) -> list[Job]:
+        """Find the chunk that needs the locked key, and go past it: the other chunks do not wait for it."""
+        id_ = self._single_chunk()
+        if id_ is not None:
+            if self._before_locked is None:
+                self._before_locked = self._after
+            self._after = id_
+        return []
+
+    async def _come_back(self) -> list[Job] | None:
+        """Go back to the first locked chunk; end the walk if there is none, or if it has lasted long enough."""
+        if self._before_locked is None or time.monotonic() > self._until:
+            return None
+        self._after, self._before_locked = self._before_locked, None
+        await asyncio.sleep(LOCKED_PAUSE_S)
+        return []
 
     async def _go_past(self, error: Exception) -> list[Job]:
         """Find the chunk with the error, divide it or have its job failed; leave it if the error is another one."""
-        id_ = self._the_one_alone()
+        id_ = self._single_chunk()
         if id_ is None:
             return []
+        self._most = MAX_AT_ONCE
         if self._writer.database.driver.refuses_values(error):
             failed = await self._give_up(id_, error)
             if failed is not None:
@@ -266,13 +286,12 @@ class _Expansion:
             self._log.error("dispatched jobs cannot be accepted; they are tried again", id=id_, exc_info=error)
         return []
 
-    def _the_one_alone(self) -> str | None:
+    def _single_chunk(self) -> str | None:
         """Return the only chunk that was tried; if there were several, have the next ones tried one by one."""
-        if len(self._tried) > 1:
-            self._most = CHUNK
-            return None
-        (id_,), self._most = self._tried, MAX_AT_ONCE
-        return id_
+        if len(self._tried) == 1:
+            return self._tried[0]
+        self._most = CHUNK
+        return None
 
     async def _give_up(self, chunk: str, error: Exception) -> list[Job] | None:
         """Divide a refused chunk, or make a FAILED job of its only one; None if the ledger refuses that, too."""

@@ -142,7 +142,7 @@ class Schedule:
         self._make_or_leave(tx, made, [one for one in ordered if one.may_wait])
 
     def _make_or_leave(self, tx: Tx, made: Made, due: Sequence[_Due]) -> None:
-        """Do the same, but leave a tick for later whose job needs rows that another transaction has locked."""
+        """Record and make what is due; leave a tick for later whose job needs rows that another transaction locks."""
         if not due:
             return
         found = tx.unless_locked(partial(self._make_each, tx, Made(), due))

@@ -189,6 +189,8 @@ class Tx:
 
         For one of many things that a function does, so that the others do not wait with it; it is left for later.
         """
+        if not self._driver.writers_lock_timeout_s:  # no rows are locked one by one
+            return change()
         before = self._wait_ms
         try:
             with self.part():
@@ -199,6 +201,8 @@ class Tx:
             if isinstance(error, Locked) or self._driver.is_lock_timeout(error):
                 self._skip_wait_ms = 1  # many may need the same row
                 return None  # the limit of before is back, with the savepoint
+            if isinstance(error, TransactionEnded) and error.__cause__ is not None:
+                raise error.__cause__  # noqa: B904 - by it the writer knows a lost connection, and tries again
             raise
         finally:
             self._wait_ms = before

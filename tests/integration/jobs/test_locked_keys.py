@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -51,14 +52,14 @@ def unique(handler: str) -> NewJob:
 
 
 @contextmanager
-def locked_key(writer: Writer, within_s: float = 2.0) -> Iterator[None]:
-    """Hold the key of HELD, as the open transaction of a caller does, and roll back."""
+def locked_key(writer: Writer, within_s: float = 2.0) -> Iterator[Callable[[], object]]:
+    """Hold the key of HELD, as the open transaction of a caller does, and roll back; the function does so before."""
     with closing(writer.database.connect()) as other:
         other.execute("BEGIN")
         taken = "INSERT INTO _ledger.uniques (handler, key, job, situations) VALUES (%s, %s, 'job_other', 'queued')"
         other.execute(writer.database.named(taken), (HELD, KEY.digest))
         began = time.monotonic()
-        yield
+        yield partial(other.execute, "ROLLBACK")
         assert time.monotonic() - began < within_s, "it has waited for the lock"
         other.execute("ROLLBACK")
 
@@ -162,21 +163,62 @@ def test_jobs_of_a_dead_process_go_on_while_the_key_of_a_notice_of_poison_is_loc
         assert handlers(writer) == [FREE, HELD]
 
 
+def expand(writer: Writer) -> list[str]:
+    found: list[Job] = []
+    asyncio.run(dispatched.expand_all(writer, take, found.extend, enqueuer=Enqueuer(), left=set()))
+    return sorted(job.id for job in found)
+
+
+def store(writer: Writer, news: list[NewJob]) -> None:
+    """Store each job as a chunk of its own."""
+    stored = [dispatched.encode_chunk([new]) for new in news]
+    writer.run_sync(lambda tx: dispatched.accept(tx, Dispatched(stored=stored), ledger.accept))
+
+
 def test_jobs_that_were_dispatched_go_on_while_the_key_of_one_of_them_is_locked(postgres_ledger: str) -> None:
     """Each chunk is of another step, and the locked one is tried again later."""
-    news = [new_job(PLAIN, id="job_1"), replace(unique(HELD), id="job_2"), replace(unique(FREE), id="job_3")]
-    stored = [dispatched.encode_chunk([new]) for new in news]
-    with writing(postgres_ledger, timeout_s=0.2) as writer:
+    with writing(postgres_ledger) as writer:
+        ids = ("job_1", "job_2", "job_3")
+        news = [new_job(PLAIN, id=ids[0]), replace(unique(HELD), id=ids[1]), replace(unique(FREE), id=ids[2])]
+        store(writer, news)
+        with locked_key(writer, within_s=3.0):
+            assert expand(writer) == ["job_1", "job_3"]
+        assert expand(writer) == ["job_2"]
 
-        def expand() -> list[str]:
-            found: list[Job] = []
-            asyncio.run(dispatched.expand_all(writer, take, found.extend, enqueuer=Enqueuer(), left=set()))
-            return [job.id for job in found]
 
-        writer.run_sync(lambda tx: dispatched.accept(tx, Dispatched(stored=stored), ledger.accept))
-        with locked_key(writer, within_s=20.0):
-            assert expand() == ["job_1", "job_3"]
-        assert expand() == ["job_2"]
+def test_many_chunks_that_need_a_locked_key_do_not_hold_up_the_walk(postgres_ledger: str) -> None:
+    """One step dispatches 1,000 jobs of one key: maintenance does nothing else during the walk."""
+    with writing(postgres_ledger) as writer:
+        store(writer, [replace(unique(HELD), id=f"job_{number:02}") for number in range(20)])
+        store(writer, [new_job(PLAIN, id="job_20")])
+        with locked_key(writer, within_s=4.0):
+            assert expand(writer) == ["job_20"]
+        assert expand(writer)[0] == "job_00"
+
+
+def test_a_chunk_whose_key_is_locked_for_a_moment_is_accepted_in_the_same_walk(postgres_ledger: str) -> None:
+    """Another process's commit holds the key for as long."""
+    with writing(postgres_ledger) as writer:
+        store(writer, [replace(unique(HELD), id="job_1"), new_job(PLAIN, id="job_2")])
+        with locked_key(writer) as release:
+            later = threading.Timer(0.2, release)
+            later.start()
+            assert expand(writer) == ["job_1", "job_2"]
+            later.join()
+
+
+def test_a_change_whose_connection_is_lost_is_made_by_the_next_one(postgres_ledger: str) -> None:
+    pids: list[int] = []
+
+    def change(tx: Tx) -> bool:
+        pids.append(tx.execute_once(sa.text("SELECT pg_backend_pid()"))[0][0])
+        if len(pids) == 1:
+            tx.raw("SELECT pg_terminate_backend(pg_backend_pid())")
+        return True
+
+    with writing(postgres_ledger) as writer:
+        assert writer.run_sync(lambda tx: tx.unless_locked(partial(change, tx)))
+        assert len(set(pids)) == 2
 
 
 def statuses(writer: Writer, ids: list[str]) -> list[JobStatus]:
