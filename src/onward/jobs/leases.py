@@ -187,7 +187,7 @@ class Lease:
                 break
             if time.monotonic() - self._raised_at > self._timings.heartbeat_s:
                 self._raise_counter()
-            batch = commits.run_sync(partial(reclaim, beat=None))
+            batch = commits.run_sync(partial(reclaim, beat=None, after=batch.last))
         if batch is None or not (batch.more or left):
             self._dying.discard(runner)
         if released or (seen and not left):

@@ -32,12 +32,13 @@ Released = list[tuple[str, JobStatus]]
 class Batch(NamedTuple):
     """A part of a runner's jobs that are free again; `more` if there may be others, for another commit.
 
-    `left` if another transaction has locked some of its jobs, for a later look.
+    `left` if another transaction has locked some of its jobs, for a later look; the next commit begins after `last`.
     """
 
     released: Released
     more: bool
     left: bool = False
+    last: str = ""
 
 
 _p = sa.bindparam
@@ -50,7 +51,7 @@ _held = (
     .with_for_update()
     .with_hint(jobs, BY_HOLDER, "sqlite")
 )
-_held_by = _held.limit(_p("limit_", type_=sa.Integer))
+_held_by = _held.where(jobs.c.id > _p("after_")).limit(_p("limit_", type_=sa.Integer))
 # One locked job must not keep the others of a dead process waiting, nor this process's writer.
 _idle_held_by = _held_by.with_for_update(skip_locked=True)
 _any_held = (
@@ -132,19 +133,25 @@ def release_runner(tx: Tx, limit: int = ROWS, *, runner: str) -> Batch:
 
 
 def reclaim_dead(
-    tx: Tx, limit: int = ROWS, *, runner: str, beat: int | None, enqueuer: JobEnqueuer | None = None
+    tx: Tx,
+    limit: int = ROWS,
+    *,
+    runner: str,
+    beat: int | None,
+    after: str = "",
+    enqueuer: JobEnqueuer | None = None,
 ) -> Batch | None:
     """End claims of a dead runner, and forget it with the last of them, so that another process may go on with them.
 
     It stays known while another transaction has locked one of its jobs: to a later call that job counts the crash too.
     None if it was reclaimed before, or its counter is another one than `beat`. Pass None for further batches: with the
-    first one it is dead, and when it is forgotten it notices that, should it live. `enqueuer` accepts the jobs of
-    `on_failure`.
+    first one it is dead, and when it is forgotten it notices that, should it live; `after` is the `last` of the batch
+    before. `enqueuer` accepts the jobs of `on_failure`.
     """
     found = tx.scalar(_beat, runner_=runner)
     if found is None or beat not in (None, found):
         return None
-    batch = _release_batch(tx, runner, limit, crashed=True, enqueuer=enqueuer)
+    batch = _release_batch(tx, runner, limit, crashed=True, after=after, enqueuer=enqueuer)
     if not batch.more and not batch.left:
         tx.execute(_forget, runner_=runner)
         overruns.forget(tx, runner=runner)
@@ -219,7 +226,7 @@ def release(tx: Tx, claims: Collection[row.Claim], *, runner: str) -> None:
     """End these claims of the runner without counting an attempt."""
     for job in map(row.decode, tx.all(_held_among, runner_=runner, ids=as_list([claim.id for claim in claims]))):
         if row.Claim(job.id, job.fencing_token) in claims:
-            _release(tx, job, crashed=False)
+            _release(tx, job, _outcome(job, crashed=False, isolated=False))
 
 
 def clear_affinity(tx: Tx, limit: int = ROWS, *, runner: str) -> int:
@@ -231,34 +238,43 @@ def clear_affinity(tx: Tx, limit: int = ROWS, *, runner: str) -> int:
 
 
 def _release_batch(tx: Tx, runner: str, limit: int, *, crashed: bool, **options: Any) -> Batch:
-    released, changed = _free(tx, runner, limit, crashed=crashed, **options)
-    more = changed >= limit
-    return Batch(released, more=more, left=not more and tx.one(_any_held, runner_=runner) is not None)
+    released, found, last = _free(tx, runner, limit, crashed=crashed, **options)
+    more = found >= limit
+    return Batch(released, more=more, left=not more and tx.one(_any_held, runner_=runner) is not None, last=last)
 
 
 def _free(
-    tx: Tx, runner: str, limit: int, *, crashed: bool, isolated: bool = False, **options: Any
-) -> tuple[Released, int]:
-    """End claims of the runner, then clear its affinity; return the number of rows, `limit` or more if any are left.
+    tx: Tx,
+    runner: str,
+    limit: int,
+    *,
+    crashed: bool,
+    isolated: bool = False,
+    after: str = "",
+    enqueuer: JobEnqueuer | None = None,
+) -> tuple[Released, int, str]:
+    """End claims of the runner, of jobs after an id, then clear its affinity.
 
-    Jobs that another transaction has locked are left, and those whose failure brings a job with a locked unique
-    key; not so the one of an isolated runner.
+    Returns the number of rows that were found, `limit` or more if any are left, and the id of the last job. Jobs that
+    another transaction has locked are left, and those whose failure brings a job with a locked unique key; not so the
+    one of an isolated runner.
     """
     claims = _held_by if isolated else _idle_held_by
-    found = [row.decode(values) for values in tx.all(claims, runner_=runner, limit_=limit)]
+    found = [row.decode(values) for values in tx.all(claims, runner_=runner, after_=after, limit_=limit)]
     released: Released = []
     for job in found:
-        end = partial(_release, tx, job, crashed=crashed, isolated=isolated, **options)
-        status = end() if isolated or job.on_failure is None else tx.unless_locked(end)
+        outcome = _outcome(job, crashed=crashed, isolated=isolated)
+        end = partial(_release, tx, job, outcome, enqueuer)
+        may_wait = outcome.status is S.FAILED and job.on_failure is not None and not isolated
+        status = tx.unless_locked(end) if may_wait else end()
         if status is not None:
             released.append((job.handler, status))
-    return released, len(released) + clear_affinity(tx, limit, runner=runner)
+    last = found[-1].id if found else after
+    return released, len(found) + clear_affinity(tx, limit, runner=runner), last
 
 
-def _release(
-    tx: Tx, job: Job, *, crashed: bool, isolated: bool = False, enqueuer: JobEnqueuer | None = None
-) -> JobStatus:
-    outcome, notice = _outcome(job, crashed=crashed, isolated=isolated), None
+def _release(tx: Tx, job: Job, outcome: Outcome, enqueuer: JobEnqueuer | None = None) -> JobStatus:
+    notice = None
     if enqueuer is not None:
         outcome, notice = on_failure.prepared(job, outcome, enqueuer)
     recording.write(tx, job, job.status, outcome, job.steps, job.progress)

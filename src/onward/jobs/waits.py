@@ -63,7 +63,7 @@ _end = (
 )
 _due = (
     sa.select(*row.ALL)
-    .where(between_steps, jobs.c.due_at <= _p("now"))
+    .where(between_steps, jobs.c.due_at <= _p("now"), sa.not_(in_array(jobs.c.id, "exclude")))
     .order_by(jobs.c.due_at)
     .limit(_p("limit_", type_=sa.Integer))
     .with_for_update(skip_locked=True)
@@ -163,19 +163,23 @@ def take_early(tx: Tx, job_id: str, *, route: Route) -> Job | None:
     return None if stored is None else _go_on(tx, job, orjson.loads(stored), route=route)
 
 
-def end_due(tx: Tx, limit: int, *, enqueuer: JobEnqueuer) -> list[Job]:
+def end_due(tx: Tx, limit: int, *, enqueuer: JobEnqueuer, left: set[str] | None = None) -> list[Job]:
     """End at most `limit` waits whose time has come; each job is QUEUED, or FAILED with the code WAIT_TIMEOUT.
 
-    A failure is left for later while another transaction has locked the unique key of the job that it brings.
+    A failure is left for later while another transaction has locked the unique key of the job that it brings: `left`
+    gets the id of its job. Waits of jobs in `left` are not looked at.
     """
     ended = []
-    for job in map(row.decode, tx.all(_due, now=tx.now, limit_=limit)):
+    left = set() if left is None else left
+    for job in map(row.decode, tx.all(_due, now=tx.now, limit_=limit, exclude=as_list(left))):
         if job.wait is not None and job.wait.otherwise:
             ended.append(_go_on(tx, job, job.wait.otherwise[0], route=enqueuer.route))
         elif job.wait is not None:
             fail = partial(_fail, tx, job, job.wait, enqueuer)
             failed = fail() if job.on_failure is None else tx.unless_locked(fail)
-            if failed is not None:
+            if failed is None:
+                left.add(job.id)
+            else:
                 ended.append(failed)
     return ended
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from onward.dispatch.dispatcher import Dispatcher
@@ -34,12 +35,18 @@ class DelayedJobs(Service):
         self._writer = writer
         self._dispatcher = dispatcher
         self._agenda = Agenda(writer.database, timings)
+        self._left: set[str] = set()  # jobs whose waits another transaction keeps from their end, for a moment
+        self._left_until = 0.0
 
     async def run_once(self) -> float:
         if not self._agenda.is_due():
             return self._agenda.pause_s
         commits = ShortCommits(self._writer, most=PAGE, order=LAST, pause=0.25)
+        if time.monotonic() > self._left_until:
+            self._left.clear()
+            self._left_until = time.monotonic() + LEFT_PAUSE_S
         while True:
+            left = len(self._left)
             wait_us = await self._writer.database.read(_until_next)
             if wait_us is None or wait_us > 0:
                 self._agenda.schedule(None if wait_us is None else wait_us / 1_000_000 + 0.001)
@@ -47,7 +54,7 @@ class DelayedJobs(Service):
             over, jobs = await commits.run(self._at_their_times)
             self._dispatcher.count_ended(over)
             await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
-            if not over and not jobs:
+            if not over and not jobs and len(self._left) == left:
                 return self._agenda.pause_s
             await commits.rest()
 
@@ -57,7 +64,7 @@ class DelayedJobs(Service):
     def _at_their_times(self, tx: Tx, limit: int) -> tuple[list[Job], list[Job]]:
         """Cancel what has expired, end waits and queue what is due, at most `limit` jobs. The first list is over."""
         expired = expiry.expire_due(tx, limit)
-        waited = waits.end_due(tx, limit - len(expired), enqueuer=self._dispatcher)
+        waited = waits.end_due(tx, limit - len(expired), enqueuer=self._dispatcher, left=self._left)
         jobs = due.promote_due(tx, limit - len(expired) - len(waited), route=self._dispatcher.route)
         over = [*expired, *(job for job in waited if job.done)]
         return over, [*jobs, *(job for job in waited if not job.done)]

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -23,6 +24,9 @@ from onward.jobs.schedule import LOCKED, Made, Schedule
 from onward.jobs.schedule_entry import Entry
 from onward.jobs.schedule_rows import Stored
 from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
+from onward.maintenance.scheduler import DelayedJobs
+from onward.storage.batches import FIRST_ROWS
 from onward.storage.lock_order import ALONE
 from onward.storage.tables import jobs, runners, schedule, schedules
 from onward.storage.transaction import Tx
@@ -114,25 +118,59 @@ def test_a_tick_whose_key_is_locked_keeps_no_other_schedule_from_its_ticks(
         assert problems == {}
 
 
+def wait_that_ends(tx: Tx, on_failure: str, due_at: int = 1) -> Job:
+    job = accept(tx, steps=("approval", "later"), on_failure=on_failure)
+    claimed = claims.claim(tx, job.id, runner="one", worker="w", backend="here", isolated=False)
+    assert claimed is not None
+    outcome = Outcome(S.WAITING, wait=wait_for("approval", str, timeout=timedelta(seconds=1)))
+    recording.record_outcome(tx, claimed, outcome, steps=claimed.steps)
+    tx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(due_at=due_at))
+    return job
+
+
 def test_a_wait_that_fails_keeps_no_other_from_its_end_while_the_key_of_its_notice_is_locked(
     postgres_ledger: str,
 ) -> None:
-    def wait(tx: Tx, on_failure: str) -> Job:
-        job = accept(tx, steps=("approval", "later"), on_failure=on_failure)
-        claimed = claims.claim(tx, job.id, runner="one", worker="w", backend="here", isolated=False)
-        assert claimed is not None
-        outcome = Outcome(S.WAITING, wait=wait_for("approval", str, timeout=timedelta(seconds=1)))
-        recording.record_outcome(tx, claimed, outcome, steps=claimed.steps)
-        tx.execute(sa.update(jobs).where(jobs.c.id == job.id).values(due_at=1))
-        return job
-
     with writing(postgres_ledger) as writer:
-        waiting = [writer.run_sync(partial(wait, on_failure=name)) for name in (HELD, FREE, HELD)]
+        waiting = [writer.run_sync(partial(wait_that_ends, on_failure=name)) for name in (HELD, FREE, HELD)]
         end = partial(waits.end_due, limit=10, enqueuer=UniqueNotices())
         with locked_key(writer):
             assert [job.id for job in writer.run_sync(end)] == [waiting[1].id]
+            left: set[str] = set()
+            one = partial(waits.end_due, limit=1, enqueuer=UniqueNotices(), left=left)
+            assert [writer.run_sync(one) for _ in range(3)] == [[], [], []]
+            assert left == {waiting[0].id, waiting[2].id}
         assert {job.id for job in writer.run_sync(end)} == {waiting[0].id, waiting[2].id}
         assert handlers(writer) == [FREE, HELD]
+
+
+class Notices(UniqueNotices):
+    """Delivers nothing; what has ended is in `over`."""
+
+    def __init__(self) -> None:
+        self.over: list[str] = []
+
+    def count_ended(self, over: list[Job]) -> None:
+        self.over += [job.id for job in over]
+
+    async def deliver(self, jobs: list[Job], **_: object) -> None: ...
+    def defer(self) -> None: ...
+
+
+def test_more_locked_waits_than_a_commit_ends_keep_no_later_one_from_its_end(postgres_ledger: str) -> None:
+    """One look of the maintenance gets past them."""
+
+    def begin(tx: Tx) -> Job:
+        for _ in range(FIRST_ROWS + 10):
+            wait_that_ends(tx, HELD)
+        return wait_that_ends(tx, FREE, due_at=2)
+
+    with writing(postgres_ledger) as writer:
+        last, there = writer.run_sync(begin, ALONE), Notices()
+        service = DelayedJobs(writer, cast("Any", there), Timings())
+        with locked_key(writer):
+            asyncio.run(service.run_once())
+        assert there.over == [last.id]
 
 
 def test_jobs_of_a_dead_process_go_on_while_the_key_of_a_notice_of_poison_is_locked(postgres_ledger: str) -> None:
@@ -154,9 +192,11 @@ def test_jobs_of_a_dead_process_go_on_while_the_key_of_a_notice_of_poison_is_loc
         ]
         reclaim = partial(recovery.reclaim_dead, runner="one", enqueuer=UniqueNotices())
         with locked_key(writer):
-            batch = writer.run_sync(partial(reclaim, beat=1))
+            batch: recovery.Batch | None = recovery.Batch([], more=True)
+            while batch is not None and batch.more:  # one by one: the locked one is the first
+                batch = writer.run_sync(partial(reclaim, limit=1, beat=1, after=batch.last))
             assert batch is not None
-            assert (batch.more, batch.left) == (False, True)
+            assert batch.left
             assert statuses(writer, ids) == [S.RUNNING, S.FAILED, S.QUEUED]
         writer.run_sync(partial(reclaim, beat=None))
         assert statuses(writer, ids) == [S.FAILED, S.FAILED, S.QUEUED]
