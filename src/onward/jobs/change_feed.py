@@ -40,7 +40,7 @@ PAGE = 500
 ERROR_PAUSE_S = 0.5
 ENDED = "the process stops, or this Onward is closed, and the job is not over: ask an Onward that is open"
 MAX_PENDING = 10_000
-MAX_PENDING_BYTES = 32_000_000  # of the same jobs, as the ledger has them
+MAX_PENDING_BYTES = 32_000_000  # of the same jobs, as the ledger has them, beside the oldest read's
 W = TypeVar("W")
 Wanted = Callable[[Job], bool]
 
@@ -105,6 +105,8 @@ class Subscription:
         """Add a change of so many bytes. `since` is the position of the read before the one that found it."""
         if self._overflow or not self._wanted(job):
             return
+        if not self._pending or self.position == since:
+            size = 0  # the subscriber has had no turn since this read, which is in memory as a whole
         found = self._pending.get(job.id)
         self._size += size if found is None else size - found.size
         self._pending[job.id] = Pending(job, since if found is None else found.since, size)

@@ -145,12 +145,28 @@ async def test_the_jobs_of_a_slow_subscriber_have_a_bound_in_bytes(
             job = await writer.run(lambda tx: accept(tx, steps=("s" * 1_000,)))
             while (await anext(subscription)).id != job.id:
                 pass
+        await writer.run(accept)
+        await until(lambda: bool(subscription._pending))  # of a read before
         for _ in range(10):
             await writer.run(lambda tx: accept(tx, steps=("s" * 1_000,)))
         await until(lambda: subscription._overflow)
         assert not subscription._pending
         with pytest.raises(SlowConsumer):
             await _drained(subscription)
+
+
+async def test_a_subscriber_gets_all_that_one_read_finds_however_large_it_is(
+    writer: Writer, changes: ChangeFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The subscriber has no turn before the last of them, nor need the next change find her ready."""
+    monkeypatch.setattr(change_feed, "MAX_PENDING_BYTES", 5_000)
+    async with changes.watch_all() as subscription, asyncio.timeout(10):
+        large = await writer.run(lambda tx: [accept(tx, steps=("s" * 1_000,)) for _ in range(10)])
+        await until(lambda: len(subscription._pending) == len(large))
+        later = await writer.run(accept)
+        await until(lambda: later.id in subscription._pending)
+        found = {(await anext(subscription)).id for _ in (*large, later)}
+    assert found == {job.id for job in (*large, later)}
 
 
 async def test_only_jobs_that_a_subscriber_may_see_are_read(
