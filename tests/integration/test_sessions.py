@@ -323,6 +323,25 @@ async def test_a_job_of_savepoints_that_were_begun_first_is_committed_and_rolled
 
 
 @ON_SQLITE
+async def test_savepoints_that_are_released_leave_one_open_in_a_transaction(
+    onward: Onward, ledger_url: str, database: Database
+) -> None:
+    """SQLite looks at each open one for each page: thousands would take a time that grows with their square."""
+    given, statements = workload.noted.job(folder="x"), list[str]()
+    async with calling("sqlite+pysqlite Connection", ledger_url) as caller:
+        sa.event.listen(caller.session, "before_cursor_execute", lambda *found: statements.append(found[2].split()[0]))
+        for ended in (1, 2):
+            for number in range(1_000):
+                with caller.session.begin_nested():
+                    if number % 100 == 0:
+                        with caller.session.begin_nested():
+                            await onward.enqueue(given, owner="ada", session=caller.session)
+            assert statements.count("SAVEPOINT") - statements.count("RELEASE") == ended
+            await caller.commit()
+            assert await queued(database, "ada") == (10 * ended, 10 * ended)
+
+
+@ON_SQLITE
 async def test_a_session_of_several_engines_is_refused_and_its_connection_is_not(
     onward: Onward, ledger_url: str, database: Database
 ) -> None:

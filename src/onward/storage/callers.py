@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 import sqlalchemy as sa
 
@@ -238,6 +239,9 @@ def _of_session(session: Any, dialect: str, on: Callable[[_Cursor], T]) -> T:
     return on(_SQLAlchemy(connection, dialect))
 
 
+_kept_open = WeakSet[Any]()  # transactions of SQLAlchemy with a doubled savepoint
+
+
 def _keep_open(connection: sa.Connection) -> None:
     """Have the ends of savepoints commit nothing.
 
@@ -249,8 +253,17 @@ def _keep_open(connection: sa.Connection) -> None:
 
 
 def _double(connection: sa.Connection, name: str, _context: None) -> None:
-    """Begin another savepoint of the name: SQLite releases the newest one, and goes on in the other."""
+    """Double the outermost savepoint, once a transaction: SQLite releases the newer one, and goes on in the other.
+
+    One is enough, and SQLite looks at all open savepoints whenever it changes a page.
+    """
+    transaction, outermost = connection.get_transaction(), connection.get_nested_transaction()
+    while outermost is not None and outermost._previous_nested is not None:  # noqa: SLF001 - has no public name
+        outermost = outermost._previous_nested  # noqa: SLF001 - as above
+    if transaction in _kept_open or outermost is None or outermost._savepoint != name:  # noqa: SLF001 - as above
+        return
     connection.exec_driver_sql(f"SAVEPOINT {name}")
+    _kept_open.add(transaction)
 
 
 # By library and class: the transaction function's result on a session of that kind, or an awaitable of it.
