@@ -29,7 +29,7 @@ class Unread:
 
     def __init__(self, app: Any, folder: Path, **options: Any) -> None:
         self.connections: list[Any] = []
-        self._settings = settings_in(folder, server={"port": 0})
+        self._settings = settings_in(folder, server={"port": 0, "proxies": ["127.0.0.9"]})
         self._config, self._state = serving.configured(app, self._settings, **options), ServerState()
         self._config.load()
 
@@ -64,6 +64,12 @@ class Unread:
 
     async def send(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self.client, data)
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of answers that the clients have not read."""
+        connections: Any = self._state.connections
+        return sum(one.unread_bytes() for one in connections)
 
     @property
     def open(self) -> int:
@@ -130,26 +136,37 @@ async def test_a_socket_that_misses_a_ping_and_reads_nothing_is_cut_off(tmp_path
         await until(lambda: not unread.open, 60)  # the kernel would wait for a minute
 
 
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize("proxied", [False, True])
 async def test_unread_answers_are_kept_up_to_a_limit_and_the_greediest_address_loses_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kind: str, proxied: bool
 ) -> None:
     """A client that reads a byte now and then would have its answers kept for ever."""
     monkeypatch.setattr(serving, "MAX_UNREAD_BYTES", 2 * ANSWER)
     monkeypatch.setattr(serving, "UNREAD_ANSWERS", 0)
     loop, answered = asyncio.get_running_loop(), 0
 
-    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
         nonlocal answered
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
-        await send({"type": "http.response.body", "body": b"x" * ANSWER})
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+            await send({"type": "http.response.body", "body": b"x" * ANSWER})
+            answered += 1
+            return
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": "graphql-transport-ws"})
+        await send({"type": "websocket.send", "bytes": b"x" * ANSWER})
         answered += 1
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
 
     async with AsyncExitStack() as stack:
         unread = await stack.enter_async_context(Unread(app, tmp_path))
 
         async def ask(address: str) -> socket.socket:
-            client, before = stack.enter_context(await unread.connect(address)), answered
-            await loop.sock_sendall(client, HEAD + b"Content-Length: 0\r\n\r\n")
+            client, before = stack.enter_context(await unread.connect("127.0.0.9" if proxied else address)), answered
+            head = HEAD + b"Content-Length: 0\r\n" if kind == "http" else UPGRADE
+            await loop.sock_sendall(client, head + b"X-Forwarded-For: %s\r\n\r\n" % address.encode())
             await until(lambda: answered > before, 60)
             return client
 
@@ -157,9 +174,9 @@ async def test_unread_answers_are_kept_up_to_a_limit_and_the_greediest_address_l
         for _ in range(6):
             await ask("127.0.0.1")
         await until(lambda: unread.open < len(unread.connections), 60)
-        assert sum(one.unread_bytes() for one in unread.connections) <= 2 * ANSWER
+        assert unread.bytes <= 2 * ANSWER
         received = 0
         async with asyncio.timeout(60):
-            while found := await loop.sock_recv(slow, 1_000_000):
+            while received <= ANSWER and (found := await loop.sock_recv(slow, 1_000_000)):
                 received += len(found)
         assert received > ANSWER

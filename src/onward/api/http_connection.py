@@ -9,6 +9,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from onward.api.headers import joined
 from onward.api.idle_connections import IdleConnections
 from onward.api.transport import BufferedTransport
 from onward.api.unread_answers import UnreadAnswers
@@ -61,6 +62,10 @@ class HttpConnection(HttpToolsProtocol):
     def unread_bytes(self) -> int:
         """Return the bytes of answers that are kept for the client: an `onward.api.unread_answers.Connection`."""
         return self.transport.plain.get_write_buffer_size()
+
+    def forwarded(self) -> bytes | None:
+        """Return the X-Forwarded-For of the request that is being answered."""
+        return None if self._answered is None else joined(self._answered.scope["headers"], b"x-forwarded-for")
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -19,6 +19,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from onward import children, telemetry
+from onward.api.addresses import Addresses
 from onward.api.app import create_app
 from onward.api.fair_scheduler import FairScheduler
 from onward.api.http_connection import HttpConnection
@@ -136,7 +137,8 @@ def bundle_builds(settings: Settings) -> subprocess.Popen[bytes] | None:
 def configured(app: Starlette, settings: Settings, **options: Any) -> uvicorn.Config:
     """Uvicorn's configuration, with the connection classes of this package."""
     limits = settings.gql.limits
-    unread = UnreadAnswers(max(MAX_UNREAD_BYTES, UNREAD_ANSWERS * limits.answer_bytes))
+    addresses = Addresses(settings.server.proxies)
+    unread = UnreadAnswers(max(MAX_UNREAD_BYTES, UNREAD_ANSWERS * limits.answer_bytes), addresses)
     http: Any = partial(  # called as Uvicorn calls a class
         HttpConnection,
         idle=IdleConnections(connection_capacity()),

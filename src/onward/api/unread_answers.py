@@ -13,6 +13,8 @@ class Connection(Protocol):
 
     client: tuple[str, int] | None
 
+    def forwarded(self) -> bytes | None: ...
+
     def unread_bytes(self) -> int: ...
 
     def abort(self) -> None: ...
@@ -25,16 +27,23 @@ class UnreadAnswers:
     would keep its answers in memory for ever, and the kernel would take it for a slow one.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, addresses: Addresses) -> None:
         self._most = most
+        self._addresses = addresses
         self._waiting: dict[Connection, str] = {}
-        self._addresses = Addresses()
+        self._bytes = 0  # at the last count, and of those that were added since
+        self._added = 0  # connections, since the last count
 
     def add(self, connection: Connection) -> None:
         """Note that the client is behind. Connections are closed here, perhaps this one."""
-        self._waiting[connection] = self._addresses.of(connection.client, None)
+        self._waiting[connection] = self._addresses.of(connection.client, connection.forwarded())
+        self._bytes += connection.unread_bytes()
+        self._added += 1
+        if self._bytes <= self._most and self._added < len(self._waiting):
+            return  # a count at each call would take a time that grows with those that wait
         sizes = {one: one.unread_bytes() for one in self._waiting}
-        if sum(sizes.values()) <= self._most:
+        self._bytes, self._added = sum(sizes.values()), 0
+        if self._bytes <= self._most:
             return
         held = Counter[str]()
         for one, address in self._waiting.items():
@@ -45,6 +54,7 @@ class UnreadAnswers:
             held[greediest] -= sizes[longest]
             self.discard(longest)
             longest.abort()
+        self._bytes = held.total()
 
     def discard(self, connection: Connection) -> None:
         """Note that the client has read its answers, or has gone. May be called twice."""

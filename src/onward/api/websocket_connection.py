@@ -8,6 +8,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 
 from onward.api.fair_scheduler import FairScheduler
+from onward.api.headers import joined
 from onward.api.unread_answers import UnreadAnswers
 
 MAX_FRAGMENTS = 1_000  # of one message; even empty ones use memory
@@ -33,6 +34,10 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def unread_bytes(self) -> int:
         return self.transport.get_write_buffer_size()
+
+    def forwarded(self) -> bytes | None:
+        """Return the X-Forwarded-For of the handshake."""
+        return joined(self.scope["headers"], b"x-forwarded-for")
 
     def pause_writing(self) -> None:
         super().pause_writing()
