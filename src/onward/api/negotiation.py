@@ -41,7 +41,7 @@ def names_json(header: bytes | None) -> bool:
 
 
 def accepts_events(header: bytes | None) -> bool:
-    """True if the client names event streams, also as something it would rather not have."""
+    """True if the client accepts event streams, with any preference above 0."""
     return header is not None and any(kind == Media.EVENTS and q > 0 for kind, q in _ranges(header))
 
 

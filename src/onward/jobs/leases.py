@@ -102,7 +102,7 @@ class Lease:
         self._observe(urgent=False)  # at a start there is no other commit that it could share
         self._thread.start()
 
-    def loop_runs(self) -> None:
+    def note_loop_runs(self) -> None:
         """Note that the event loop runs, as maintenance does: this process leads only as long as it does."""
         self._loop_ran_at = time.monotonic()
 

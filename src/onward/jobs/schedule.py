@@ -188,7 +188,7 @@ def _take(tx: Tx, due: Sequence[_Due]) -> list[_Due]:
 
 
 def _is_far_ahead(tx: Tx, entry: Entry, row: Row) -> bool:
-    """Return whether the next tick is none of the near ones: the clock was ahead, and has been set back."""
+    """Return whether the next tick is later than its rule says: the clock was ahead, and has been set back."""
     return row.next_at > entry.next(tx.now + MISSED_AFTER_US)
 
 

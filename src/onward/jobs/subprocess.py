@@ -130,7 +130,7 @@ class SubprocessRunner:
             await self._postpone(job_id)
             return False
         self._failed_starts = 0
-        # By the runner's id, which no text knows that handlers print to the same pipe.
+        # Handlers print to the same pipe, but do not know the runner's id.
         for handler, status in re.findall(rb"^%s ended ([\w.-]+) ([A-Z]+)$" % found[1], output, re.MULTILINE):
             self._metrics.finished(handler.decode(), status.decode())
         crashed = child not in self._killed

@@ -83,7 +83,7 @@ class Maintenance:
     async def _show_loop(self) -> None:
         """Show the lease that no handler blocks the event loop; by itself, since a service may be busy for long."""
         while True:
-            self._lease.loop_runs()
+            self._lease.note_loop_runs()
             await asyncio.sleep(to_next_tick(self._interval_s))
 
     async def _repeat(self, service: Service) -> None:

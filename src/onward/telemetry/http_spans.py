@@ -17,7 +17,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 PORTS = {"http": 80, "https": 443}
-TOKEN = re.compile(r"(/signal/).*")  # whoever has it may send the signal
+TOKEN = re.compile(r"(/signal/).*")  # lets its holder send the signal
 
 
 class HttpSpans:

@@ -397,7 +397,7 @@ def test_a_process_whose_event_loop_is_blocked_lets_another_one_lead(writer: Wri
     one.observe()
     block(one)
     two.observe()
-    one.lease.loop_runs()
+    one.lease.note_loop_runs()
     one.observe()
     assert [one.lease.leads, two.lease.leads] == [False, True]
     block(two)
