@@ -221,7 +221,7 @@ class Parameters(NamedTuple):
         found: dict[str, Any] = dump(exclude_defaults=True)
         for name, value in dump().items():
             field = self.model.model_fields[name]
-            # What a `default_factory` makes is for pydantic to compare with.
+            # With what a `default_factory` makes, pydantic has compared it already.
             if name not in found and not field.default_factory and not is_same(getattr(model, name), field.default):
                 found[name] = value
         return found

@@ -50,7 +50,7 @@ async def follow(
     """
     if filter.params:
         without -= {"params"}
-    # Whatever its state: a job that leaves the filter is sent, too.
+    # In any state: a job that leaves the filter is sent, too.
     async with feed.watch_all(visible, filter.allows) if ids is None else feed.watch_jobs(ids) as watch:
         sender = _ChangeFilter(filter)
         if filter.can_be_left:
