@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
@@ -9,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 MAX_FORWARDED_BYTES = 2_000
 CUSTOMER_PREFIX = 64  # bits of an IPv6 address; a provider's customer chooses the rest
 UNKNOWN = "unknown"  # a Unix socket's peer
+PORT = re.compile(r"\[([^\]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")  # as in [2001:db8::1]:5 and 192.0.2.1:5
 
 
 class Addresses:
@@ -25,7 +27,7 @@ class Addresses:
         for hop in reversed(forwarded.decode("latin-1").split(",")):
             if not self._is_proxy(peer):
                 break
-            previous = hop.strip()
+            previous = _without_port(hop.strip())
             if _named(previous) == UNKNOWN:
                 break
             peer = previous
@@ -41,6 +43,12 @@ class Addresses:
 
 def is_loopback(address: str) -> bool:
     return address.startswith("127.") or address == "::1"
+
+
+def _without_port(hop: str) -> str:
+    """Return the address of an entry to which some load balancers add the port of the client."""
+    match = PORT.fullmatch(hop)
+    return hop if match is None else match[1] or match[2]
 
 
 @lru_cache(4096)  # pure: the same text always means the same address
