@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from onward.api.addresses import is_loopback
+from onward.api.addresses import UNKNOWN, is_loopback
 from onward.api.base import HttpError
 
 
 class ConnectionLimiter:
     """At most `most` in the process and `each` per address; 0 means no limit.
 
-    `exempt_loopback` leaves loopback out of the limit per address.
+    The limit per address leaves out clients at a Unix socket, which may be all clients of a proxy, and with
+    `exempt_loopback` those of loopback.
     """
 
     def __init__(self, most: int, each: int, *, exempt_loopback: bool = False) -> None:
@@ -37,5 +38,6 @@ class ConnectionLimiter:
         """Raise HttpError where one more would exceed a limit."""
         if self._most and self._open.total() >= self._most:
             raise HttpError(503, "Too many streams are open on this server.", "TOO_MANY_STREAMS")
-        if self._each and self._open[address] >= self._each and not (self._exempt_loopback and is_loopback(address)):
+        exempt = address == UNKNOWN or (self._exempt_loopback and is_loopback(address))
+        if self._each and self._open[address] >= self._each and not exempt:
             raise HttpError(429, "Too many streams are open from this address.", "TOO_MANY_STREAMS")

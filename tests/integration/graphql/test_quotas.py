@@ -233,6 +233,16 @@ def test_streams_are_limited_by_address_and_in_total() -> None:
     assert not sockets._open
 
 
+def test_streams_at_a_unix_socket_are_limited_in_total_alone() -> None:
+    """The peer may be a proxy, for all of its clients."""
+    sockets = ConnectionLimiter(3, 1)
+    with sockets.one(UNKNOWN), sockets.one(UNKNOWN):
+        sockets.check(UNKNOWN)
+        with sockets.one(UNKNOWN), pytest.raises(HttpError) as refused:
+            sockets.check(UNKNOWN)
+        assert refused.value.status == 503
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("onward")
