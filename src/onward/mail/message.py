@@ -53,9 +53,9 @@ def sender_of(text: str) -> Address:
     return Address(display_name=name, username=address.username, domain=address.domain)
 
 
-def is_international(address: Address) -> bool:
-    """True if only a server with SMTPUTF8 accepts the address."""
-    return not address.username.isascii()
+def is_international(*addresses: Address) -> bool:
+    """True if only a server with SMTPUTF8 accepts a message with these addresses."""
+    return not all(address.username.isascii() for address in addresses)
 
 
 def compose(*, id: str, sender: Address, recipient: Address, subject: str, text: str, html: str) -> EmailMessage:
@@ -68,7 +68,7 @@ def compose(*, id: str, sender: Address, recipient: Address, subject: str, text:
         raise ValueError("a message's id must be made of letters, digits, underscores and hyphens")
     _check_header(subject)
     one = mailbox(recipient.addr_spec)
-    message = EmailMessage(policy=policy.SMTPUTF8 if is_international(one) else policy.SMTP)
+    message = EmailMessage(policy=policy.SMTPUTF8 if is_international(sender, one) else policy.SMTP)
     message["From"] = sender
     message["To"] = one
     message["Subject"] = subject

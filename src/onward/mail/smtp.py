@@ -66,7 +66,7 @@ class SmtpMailer:
     async def send(self, message: EmailMessage) -> None:
         """Send the message. Raises `Permanent` for a 5xx, `MailUnavailable` for temporary failures."""
         sender, recipient = envelope(message)
-        wide = is_international(recipient)
+        wide = is_international(sender, recipient)
         data = message.as_bytes(policy=(policy.SMTPUTF8 if wide else policy.SMTP).clone(cte_type="7bit"))
         try:
             async with self._connections().one() as smtp:
@@ -87,6 +87,11 @@ class SmtpMailer:
         try:
             async with self._client(timeout=CHECK_TIMEOUT_S) as smtp:
                 await smtp.noop()
+                if smtp.is_ehlo_or_helo_needed:
+                    await smtp.ehlo()
+                if is_international(self.sender) and not smtp.supports_extension("smtputf8"):
+                    fix = "set email.sender to an address in ASCII, or use a server with SMTPUTF8"
+                    return Finding("email", State.WRONG, f"{where} does not support the address of email.sender", fix)
         except SMTPAuthenticationError as error:
             fix = "correct email.smtp.username and email.smtp.password"
             return Finding("email", State.WRONG, f"{where} refuses the login: {error.message}", fix)

@@ -20,12 +20,15 @@ from onward.mail.smtp import MailUnavailable, SmtpMailer
 from tests.integration.handlers.hostile import HOSTILE
 
 WAIT_TIMEOUT_S = 30.0
+SENDER = "Onward <no-reply@localhost>"
 Open = Callable[..., SmtpMailer]
 
 
-def a_message(recipient: str = "ada@example.org", id: str = "job_1", text: str = "Hello\n") -> EmailMessage:
-    sender = sender_of("Onward <no-reply@localhost>")
-    return compose(id=id, sender=sender, recipient=mailbox(recipient), subject="Welcome", text=text, html="<p>Hello\n")
+def a_message(
+    recipient: str = "ada@example.org", id: str = "job_1", text: str = "Hello\n", sender: str = SENDER
+) -> EmailMessage:
+    given: dict[str, Any] = {"id": id, "sender": sender_of(sender), "recipient": mailbox(recipient), "text": text}
+    return compose(**given, subject="Welcome", html="<p>Hello\n")
 
 
 def ids(office: Any) -> list[str]:
@@ -43,8 +46,9 @@ async def mailer_to(office: Any) -> AsyncIterator[Open]:
     opened = []
 
     def open_one(**options: Any) -> SmtpMailer:
-        options = {"host": "127.0.0.1", "port": office.port, "timeout_s": WAIT_TIMEOUT_S} | options
-        opened.append(SmtpMailer(sender="Onward <no-reply@localhost>", **options))
+        given: dict[str, Any] = {"sender": SENDER, "host": "127.0.0.1", "port": office.port}
+        given["timeout_s"] = WAIT_TIMEOUT_S
+        opened.append(SmtpMailer(**given | options))
         return opened[-1]
 
     yield open_one
@@ -348,6 +352,24 @@ async def test_an_international_name_is_refused_for_good_elsewhere(office: Any, 
     with pytest.raises(Permanent, match="international"):
         await mailer_to().send(a_message("jürgen@example.org"))
     assert office.taken == []
+
+
+async def test_a_sender_with_an_international_name_sends_to_ascii_addresses(office: Any, mailer_to: Open) -> None:
+    await office.open()
+    mailer = mailer_to(sender="Größe <größe@münchen.de>")
+    assert (await mailer.check()).state is State.OK
+    await mailer.send(a_message(sender="Größe <größe@münchen.de>"))
+    (taken,) = office.taken
+    assert (taken.mail_from, taken.smtp_utf8) == ("größe@xn--mnchen-3ya.de", True)
+    assert "From: Größe <größe@xn--mnchen-3ya.de>".encode() in taken.content
+
+
+async def test_check_says_that_the_server_does_not_support_the_senders_address(office: Any, mailer_to: Open) -> None:
+    await office.open(enable_SMTPUTF8=False)
+    found = await mailer_to(sender="größe@example.org").check()
+    assert (found.state, "email.sender" in found.message) == (State.WRONG, True)
+    with pytest.raises(Permanent, match="international"):
+        await mailer_to().send(a_message(sender="größe@example.org"))
 
 
 async def test_a_message_for_several_is_refused_for_good(office: Any, mailer_to: Open) -> None:

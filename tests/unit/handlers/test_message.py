@@ -139,6 +139,8 @@ def test_a_message_is_seven_bit_unless_its_address_is_not() -> None:
     assert max(map(len, data.split(b"\r\n"))) <= 78
     wide = a_message(recipient=mailbox("jürgen@x.de")).as_bytes()
     assert b"To: j\xc3\xbcrgen@x.de\r\n" in wide
+    wide = a_message(sender=sender_of("jürgen@x.de")).as_bytes()
+    assert b"From: j\xc3\xbcrgen@x.de\r\n" in wide
 
 
 @pytest.mark.parametrize(
