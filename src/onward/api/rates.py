@@ -121,17 +121,22 @@ class Rates:
         sent = {key: window.unsent[key] for key in list(window.unsent)[:MAX_KEYS]}
         if not sent:
             return
+        totals = {key: window.everywhere[key] + more for key, more in sent.items()}
         async with redis.pipeline(transaction=False) as pipe:
             for key, more in sent.items():
                 name = f"{self._namespace}:rates:{key} {window.number}"
                 pipe.incrby(name, more)
                 pipe.expire(name, 2 * WINDOW_S)
-            totals = (await pipe.execute())[::2]
-        for (key, more), total in zip(sent.items(), totals, strict=True):
-            window.unsent[key] -= more
-            window.everywhere[key] = total
-            if not window.unsent[key]:
-                del window.unsent[key]
+            # Where this fails, nothing has been sent.
+            pipe.connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+            try:
+                totals = dict(zip(sent, (await pipe.execute())[::2], strict=True))
+            finally:  # Redis may have counted them although its answer is lost
+                for key, more in sent.items():
+                    window.unsent[key] -= more
+                    window.everywhere[key] = totals[key]
+                    if not window.unsent[key]:
+                        del window.unsent[key]
 
 
 def _key(address: str, viewer: str | None) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx2
 import pytest
+import redis
+from redis.asyncio.client import Pipeline
 from starlette.types import Message, Scope
 from websockets.exceptions import InvalidStatus
 
@@ -124,6 +126,38 @@ async def test_processes_count_together_through_redis(
     finally:
         await one.close()
         await other.close()
+
+
+async def test_requests_that_redis_counted_without_an_answer_are_counted_once(
+    redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, exchanges, execute = time.time(), 0, Pipeline.execute
+    monkeypatch.setattr("onward.api.rates.time", SimpleNamespace(time=lambda: now))  # no minute ends meanwhile
+
+    async def unheard(pipe: Any) -> Any:
+        """Lose the first answer."""
+        nonlocal exchanges
+        answer = await execute(pipe)
+        exchanges += 1
+        if exchanges == 1:
+            raise redis.TimeoutError
+        return answer
+
+    monkeypatch.setattr(Pipeline, "execute", unheard)
+    rates = Rates(10, redis_url=redis_url, namespace=namespace)
+    rates.start()
+    try:
+        for _ in range(6):
+            rates.count("192.0.2.1", "ada")
+        await eventually(lambda: exchanges == 1)
+        rates.count("192.0.2.1", "ada")
+        await eventually(lambda: exchanges >= 2 and not rates._window.unsent)
+        for _ in range(3):
+            rates.count("192.0.2.1", "ada")
+        with pytest.raises(TooManyRequests):
+            rates.check("192.0.2.1", "ada")
+    finally:
+        await rates.close()
 
 
 async def test_without_redis_each_process_counts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
