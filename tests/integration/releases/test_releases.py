@@ -9,9 +9,11 @@ import pytest
 import sqlalchemy as sa
 
 from onward.jobs.places import place
+from onward.jobs.states import JobStatus
 from onward.storage import migrate
 from onward.storage.engine import Database
 from tests.integration.releases.write import HERE, LEDGER, REGISTER, Kept, lay_out
+from tests.ledgers import writing
 from tests.processes import graphql, onward, running, wait_until
 
 RETRY = "mutation($id: ID!) { retryJob(input: {id: $id}) { errors { message } } }"
@@ -86,6 +88,30 @@ def test_a_ledger_that_goes_back_is_the_older_release_s_again(
     lay_out(tmp_path, "later_handlers", url or f"sqlite:///{LEDGER}")
     assert onward("migrate", "--back", project=tmp_path).stdout == "the ledger is one of release 0.1.0\n"
     assert contents(database) == first
+    database.close()
+    ledger.close()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_jobs_that_have_waited_leave_no_count_that_the_older_release_cannot_read(
+    dialect: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The older release fails to count at all where it finds another status than its own, also one without jobs."""
+    url = request.getfixturevalue("postgres_url") if dialect == "postgresql" else None
+    ledger = Kept(tmp_path, (HERE / f"0.1.0.{dialect}.sql").read_text("utf-8"), url)
+    counted = "SELECT DISTINCT status FROM _ledger.counts"
+    before = set(ledger.execute(counted).fetchall())
+    database = Database(url or f"sqlite:///{tmp_path / LEDGER}")
+    migrate.upgrade(database)
+    ledger.has_moved()
+    with writing(url or f"sqlite:///{tmp_path / LEDGER}") as writer:
+        for moved in (1, -1):  # a job begins to wait, and goes on
+            writer.run_sync(lambda tx, moved=moved: tx.count("ada", JobStatus.WAITING, moved))  # type: ignore[misc]
+    assert set(ledger.execute(counted).fetchall()) == {*before, ("WAITING",)}
+    migrate.go_back(database)
+    rows = contents(database)["counts"].rows
+    assert len(rows) == 8
+    assert not any("WAITING" in row for row in rows)
     database.close()
     ledger.close()
 
