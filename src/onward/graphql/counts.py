@@ -22,7 +22,7 @@ class Counts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._anonymous: tuple[float, asyncio.Task[int]] | None = None
+        self._anonymous: dict[str, tuple[float, asyncio.Task[int]]] = {}  # by handler
         self._backlog: asyncio.Task[list[Backlog]] | None = None
         self._backlog_until = 0.0
         self._kept: OrderedDict[Visible, tuple[float, asyncio.Task[Mapping[JobStatus, int]]]] = OrderedDict()
@@ -39,16 +39,18 @@ class Counts:
                 self._kept.popitem(last=False)
         return await asyncio.shield(task)
 
-    async def open_anonymous(self, most: int) -> int:
-        """Count the unfinished jobs without an owner, up to `most`. Raises Unavailable."""
+    async def open_anonymous(self, handler: str, most: int) -> int:
+        """Count the handler's unfinished jobs without an owner, up to `most`. Raises Unavailable."""
         counted = await self.of(Visible(owner=None, everything=True))
         if sum(n for status, n in counted.items() if status not in TERMINAL) < most:
             return 0
+        asked, task = self._anonymous.get(handler, (0.0, None))
         now = time.monotonic()
-        if self._anonymous is None or now - self._anonymous[0] > MAX_AGE_S:
-            read = self._database.read(lambda tx: ledger.count_open_anonymous(tx, most))
-            self._anonymous = now, asyncio.ensure_future(read)
-        return await asyncio.shield(self._anonymous[1])
+        if task is None or (task.done() and now - asked > MAX_AGE_S):
+            read = self._database.read(lambda tx: ledger.count_open_anonymous(tx, handler, most))
+            task = asyncio.ensure_future(read)
+            self._anonymous[handler] = now, task
+        return await asyncio.shield(task)
 
     async def backlog(self) -> Sequence[Backlog]:
         """Return the queued jobs of each handler, of all viewers: the older, the longer they take to count.

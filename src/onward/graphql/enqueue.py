@@ -188,7 +188,7 @@ async def accept(
         return accepted
 
     if viewer.is_nobody:
-        await _check_anonymous(context, mutation)
+        await _check_anonymous(context, mutation, handler)
     with services.tracing.span(f"accept {handler}", "producer", handler=handler) as span:
         try:
             new = prepared(params)
@@ -273,16 +273,16 @@ def check_open_jobs(context: Context, tx: Tx, *, accepted: int = 0) -> None:
         raise MutationError(UserError(code=UserErrorCode.RATE_LIMITED, message=message, path=None))
 
 
-async def _check_anonymous(context: Context, mutation: str) -> None:
+async def _check_anonymous(context: Context, mutation: str, handler: str) -> None:
     """Raise MutationError if the mutation needs a token, or if its callers without one have too many open jobs.
 
-    All of them together may have as many as one viewer.
+    All of them together may have as many jobs of the handler as one viewer may have of all.
     """
     most = context.services.open_jobs
     if mutation not in context.services.open_to_all:
         check_viewer(context.viewer)
     try:
-        found = await context.services.counts.open_anonymous(most) if most else 0
+        found = await context.services.counts.open_anonymous(handler, most) if most else 0
     except Unavailable as error:
         raise MutationError(unavailable(error)) from error
     if most and found >= most:

@@ -58,6 +58,8 @@ _fold = (
 _open_anonymous = sa.select(sa.func.count()).select_from(
     sa.select(jobs.c.id)
     .where(
+        # As an expression: the handler's own index has its finished jobs as well.
+        sa.text("handler || '' = :handler_"),
         jobs.c.owner.is_(None),
         jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in _OPEN]),
     )
@@ -174,9 +176,9 @@ def count_open(tx: Tx, owner: str) -> int:
     return before + sum(tx.deltas.get((owner, status.value), 0) for status in _OPEN)
 
 
-def count_open_anonymous(tx: Tx, most: int) -> int:
-    """Count the unfinished jobs without an owner, up to `most`."""
-    row = tx.one(_open_anonymous, most_=most)
+def count_open_anonymous(tx: Tx, handler: str, most: int) -> int:
+    """Count the handler's unfinished jobs without an owner, up to `most`."""
+    row = tx.one(_open_anonymous, handler_=handler, most_=most)
     return int(row[0]) if row else 0
 
 

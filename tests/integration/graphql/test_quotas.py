@@ -22,6 +22,7 @@ from onward.api.base import HttpError
 from onward.api.connection_limiter import ConnectionLimiter
 from onward.api.rates import Rates, TooManyRequests
 from onward.graphql import counts
+from onward.storage.transaction import Tx
 from onward.testing.waiting import until as eventually
 from tests.integration.graphql.conftest import MODULES, running, serving, settings_in, until
 from tests.integration.graphql.test_viewers import ask, behind_tokens, header, process
@@ -252,6 +253,24 @@ async def test_all_callers_without_a_token_share_one_limit_of_open_jobs(tmp_path
         assert [(await register(number))["errors"] for number in range(3)] == [[], [], []]
         assert (await register(3)) == {"job": None, "errors": [{"code": "RATE_LIMITED", "path": None}]}
         await process(api, header("ada"))
+
+
+async def test_jobs_of_other_handlers_do_not_count_for_callers_without_a_token(tmp_path: Path) -> None:
+    """A program may enqueue any number of jobs without an owner."""
+    query = """mutation {
+        registerUser(input: {username: "ada", email: "ada@example.org"}) { job { id } errors { code } } }"""
+    gql = {**MODULES, "limits": {"open_jobs": 3}}
+    async with behind_tokens(tmp_path, gql=gql, register={"anonymous": True}) as api:
+        onward = api.app.state.onward
+        later = time.time_ns() // 1_000 + 3_600_000_000
+
+        def accept(tx: Tx) -> None:
+            for _ in range(3):
+                new = onward.dispatcher.prepare("steps.process_item", {"item": "x"}, owner=None, run_at=later)
+                onward.dispatcher.accept(tx, new)
+
+        await onward.writer.run(accept)
+        assert (await ask(api, {}, query))["data"]["registerUser"]["errors"] == []
 
 
 def test_streams_are_limited_by_address_and_in_total() -> None:

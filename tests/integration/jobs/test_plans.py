@@ -131,6 +131,14 @@ def test_the_next_time_is_read_from_the_front_of_two_indexes(writer: Writer) -> 
     assert [index in line for index, line in zip(("jobs_later", "jobs_waiting"), found, strict=True)] == [True, True]
 
 
+def test_jobs_without_an_owner_are_counted_among_the_unfinished_ones(writer: Writer) -> None:
+    """Their handler may have finished any number of jobs."""
+    text, defaults = writer.database.driver.compiled(ledger._open_anonymous)
+    found = plan(writer, text, {**defaults, "handler_": "conformance.job", "most_": 5})
+    assert any("jobs_by_status (status=?" in line for line in found), found
+    assert not any("SCAN onward_jobs" in line for line in found), found
+
+
 def test_the_standing_of_a_batch_is_read_from_indexes(writer: Writer) -> None:
     text, defaults = writer.database.driver.compiled(batches._standing)
     found = plan(writer, text, {**defaults, "batch_": "batch_1"})
