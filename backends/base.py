@@ -112,7 +112,10 @@ class Backend(ABC):
         """Look for jobs soon, by `run.claim`: another process may have put some into the ledger."""
 
     async def drain(self, deadline_s: float) -> None:  # noqa: B027 - likewise
-        """Begin no further job. An error is logged, and at the deadline the process goes on without the backend."""
+        """Begin no further job; `deliver` is called all the same, until running jobs have ended.
+
+        An error is logged, and at the deadline the process goes on without the backend.
+        """
 
     async def health(self) -> Health:
         """Return whether the backend can be reached, within two seconds, also before the start. Never raises."""

@@ -15,25 +15,41 @@ PIPELINE = 500
 
 
 class Enqueuer:
-    """Enqueues the deliveries of any number of callers; simultaneous ones share one round trip."""
+    """Enqueues the deliveries of any number of callers; simultaneous ones share one round trip.
+
+    Where its thread does not run, as in a process that drains, each call of `enqueue` takes a round trip of its own.
+    """
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._changing = threading.Lock()  # so that the thread ends after the last request that it has to answer
+        self._open = False
         self._queue: queue.SimpleQueue[tuple[Sequence[Delivery], asyncio.Future[None]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         if self._thread is None:
+            self._open = True
             self._thread = threading.Thread(target=self._loop, name="enqueuer", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        self._queue.put(None)
+        """End the thread, once it has answered all requests. May be called twice."""
+        with self._changing:
+            if self._open:
+                self._open = False
+                self._queue.put(None)
 
     async def enqueue(self, deliveries: Sequence[Delivery]) -> None:
+        """Enqueue all. Raises redis.RedisError, and then they may be there, all of them or none."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put((deliveries, future))
-        await future
+        with self._changing:
+            if shared := self._open:
+                self._queue.put((deliveries, future))
+        if shared:
+            await future
+        else:
+            await asyncio.to_thread(self._broker.enqueue_many, deliveries)
 
     def _loop(self) -> None:
         going = True

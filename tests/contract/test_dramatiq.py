@@ -14,7 +14,7 @@ import redis
 
 from onward.jobs.states import JobStatus
 from onward.testing import processes
-from onward.testing.harness import Harness, open_harness
+from onward.testing.harness import IN_A_SECOND, Harness, open_harness
 from onward.testing.waiting import until
 from onward.testing.workload import QUEUE
 from tests.contract.backend_fixtures import DramatiqFixture
@@ -125,6 +125,17 @@ async def test_a_worker_ends_within_its_deadline_while_redis_is_down(harness: Ha
     """After SIGTERM the worker waits for no answer of Redis."""
     broker.stop()
     await harness.workers[0].stop(30)
+
+
+async def test_a_leader_that_drains_goes_on_delivering(harness: Harness) -> None:
+    """Jobs above the rate of their handler are delivered by the process that leads."""
+    await until(lambda: harness.front.lease.leads)
+    await harness.front.drain()
+    many = IN_A_SECOND * 3
+    jobs = await harness.request([{"handler": "conformance.rated", "params": {"folder": str(harness.folder)}}] * many)
+    assert {(await harness.done(job)).status for job in jobs} == {S.SUCCEEDED}
+    assert harness.front.lease.leads
+    assert harness.count("ran") == many
 
 
 @pytest.mark.slow

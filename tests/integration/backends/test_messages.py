@@ -1,5 +1,6 @@
 """The order of messages in Redis, as workers take them."""
 
+import asyncio
 import math
 import time
 from collections.abc import Callable
@@ -41,6 +42,27 @@ async def test_resumed_jobs_go_before_new_ones(redis_url: str, namespace: str) -
     finally:
         await backend.drain(1.0)
         backend.broker.client.connection_pool.disconnect()
+
+
+@pytest.mark.parametrize("started", [True, False])
+async def test_a_backend_that_drains_or_was_not_started_delivers(
+    redis_url: str, namespace: str, *, started: bool
+) -> None:
+    """The jobs of a draining process dispatch others, and it may lead."""
+    backend = Dramatiq(cast("Any", None), url=redis_url, namespace=namespace)
+    if started:
+        await backend.start(Role.ACCEPT)
+    before = [
+        asyncio.ensure_future(backend.deliver([Delivery(f"job_{n}", "h")], after_response=lambda *_: None))
+        for n in range(3)
+    ]
+    await asyncio.sleep(0)  # they are asked for before the drain
+    await backend.drain(1.0)
+    async with asyncio.timeout(2):
+        await asyncio.gather(*before)
+        await backend.deliver([Delivery("job_late", "h")], after_response=lambda *_: None)
+    assert sorted(in_order(backend)) == ["job_0", "job_1", "job_2", "job_late"]
+    backend.broker.client.connection_pool.disconnect()
 
 
 def test_messages_that_a_consumer_fetched_and_did_not_run_return_to_redis_when_it_ends(
