@@ -55,6 +55,29 @@ _fold = (
     )
     .returning(_counts.c.owner, _counts.c.status, _counts.c.n)
 )
+# The next owners in their order, of all slots: the first ones of each, by the key.
+_limit = sa.bindparam("limit_", type_=sa.Integer)
+_first_owners = [
+    sa.select(_counts.c.owner)
+    .where(_counts.c.slot == sa.literal_column(str(n)), _counts.c.owner > sa.bindparam("after_"))
+    .distinct()
+    .order_by(_counts.c.owner)
+    .limit(_limit)
+    .subquery(f"slot_{n}")
+    for n in range(SLOTS)
+]
+_owners = sa.union(*(sa.select(one.c.owner) for one in _first_owners)).order_by("owner").limit(_limit)
+_have_jobs = (
+    sa.select(_counts.c.owner)
+    .where(_slots, in_array(_counts.c.owner, "owners"))
+    .group_by(_counts.c.owner, _counts.c.status)
+    .having(sa.func.sum(_counts.c.n) != sa.literal_column("0"))
+)
+_forget_owners = (
+    sa.delete(_counts)
+    .where(_slots, in_array(_counts.c.owner, "owners"))
+    .returning(_counts.c.owner, _counts.c.status, _counts.c.n)
+)
 _open_anonymous = sa.select(sa.func.count()).select_from(
     sa.select(jobs.c.id)
     .where(
@@ -198,11 +221,27 @@ def has_unfolded_counts(tx: Tx) -> bool:
 
 def fold_counts(tx: Tx, limit: int) -> int:
     """Add the counters that callers' transactions have left to this process's; return how many, at most `limit`."""
-    left = tx.all(_fold, limit_=limit)
-    for owner, status, n in left:
+    return _count_again(tx, tx.all(_fold, limit_=limit))
+
+
+def idle_owners(tx: Tx, after: str, limit: int) -> tuple[list[str], str]:
+    """Return those of the next `limit` owners who have no job left, and the last of all of them; "" at the end."""
+    found = tx.scalars(_owners, after_=after, limit_=limit)
+    busy = set(tx.scalars(_have_jobs, owners=as_list(found))) if found else set()
+    return [owner for owner in found if owner not in busy], found[-1] if len(found) == limit else ""
+
+
+def forget_owners(tx: Tx, owners: Sequence[str]) -> None:
+    """Delete the counters of owners who have no job left; what has been counted since the look stays counted."""
+    _count_again(tx, tx.all(_forget_owners, owners=as_list(owners)))
+
+
+def _count_again(tx: Tx, deleted: Sequence[tuple[str, str, int]]) -> int:
+    """Count what deleted counters have counted with the commit, unless it sums to 0; return their number."""
+    for owner, status, n in deleted:
         tx.deltas[owner, status] = tx.deltas.get((owner, status), 0) + n
     tx.open_before.clear()
-    return len(left)
+    return len(deleted)
 
 
 def count_unknown_handlers(tx: Tx, handlers: Collection[str]) -> dict[str, int]:

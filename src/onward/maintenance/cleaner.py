@@ -1,4 +1,4 @@
-"""The service that deletes old finished jobs and idempotency keys, and then shrinks the file."""
+"""The service that deletes old finished jobs, idempotency keys and counters, and then shrinks the file."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from onward.jobs import batches, chunks, dispatched, idempotency, log_lines, uniqueness, waits
+from onward.jobs import batches, chunks, dispatched, idempotency, ledger, log_lines, uniqueness, waits
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.maintenance.ledger_clock import LedgerClock
 from onward.maintenance.service import Service
-from onward.storage.batches import in_batches
+from onward.storage.batches import in_batches, in_slices
 from onward.storage.tables import jobs, marks
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
 # At most, in one commit: jobs, small rows (keys and marks), and pages of a file.
 JOBS, ROWS, PAGES = 200, 2_000, 256
+OWNERS, FORGOTTEN = 1_000, 100  # that are looked at each time, and whose counters one commit deletes at most
 MARKS_S = STAGED_S = 86_400
 
 _p = sa.bindparam
@@ -59,6 +60,7 @@ class Cleaner(Service):
         self._clock = clock or LedgerClock()
         self._interval_s = timings.clean_interval_s
         self._next_at = time.monotonic() + self._interval_s
+        self._owner = ""  # after whom the look for owners without jobs goes on
 
     async def run_once(self) -> float:
         # Also before anything is to be deleted: the clock is compared with that look.
@@ -79,6 +81,7 @@ class Cleaner(Service):
             age_us = _us(self._retention.jobs)
             await in_batches(self._writer, partial(_prune_batches, age_us=age_us), most=JOBS)  # then their children
             gone = await in_batches(self._writer, partial(_prune, age_us=age_us), most=JOBS)
+        await self._forget_owners()
         await in_batches(self._writer, _forget_staged, most=JOBS)
         # Of writers that are no more: those that are leave a new one every second.
         await in_batches(self._writer, _prune_marks, most=ROWS)
@@ -87,6 +90,13 @@ class Cleaner(Service):
             await in_batches(self._writer, partial(_prune_keys, age_us=keys_us), most=ROWS)
         await in_batches(self._writer, self._writer.database.driver.give_back_space, most=PAGES)
         return gone
+
+    async def _forget_owners(self) -> None:
+        """Delete the counters of the next owners who have no job left; begin again after the last owner."""
+        look = partial(ledger.idle_owners, after=self._owner, limit=OWNERS)
+        idle, self._owner = await self._writer.database.read(look)
+        async for _ in in_slices(self._writer, idle, ledger.forget_owners, most=FORGOTTEN):
+            pass
 
 
 def _us(age: timedelta) -> int:

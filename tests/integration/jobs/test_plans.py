@@ -139,6 +139,15 @@ def test_jobs_without_an_owner_are_counted_among_the_unfinished_ones(writer: Wri
     assert not any("SCAN onward_jobs" in line for line in found), found
 
 
+@pytest.mark.parametrize("statement", [ledger._owners, ledger._have_jobs, ledger._forget_owners])
+def test_the_counters_of_some_owners_are_found_by_their_key(writer: Writer, statement: Any) -> None:
+    """The counters of all others are not read."""
+    text, defaults = writer.database.driver.compiled(statement)
+    found = plan(writer, text, {**defaults, "after_": "", "limit_": 5, "owners": '["ann"]'})
+    assert any("(slot=? AND owner" in line for line in found), found
+    assert not any("SCAN onward_counts" in line for line in found), found
+
+
 def test_the_standing_of_a_batch_is_read_from_indexes(writer: Writer) -> None:
     text, defaults = writer.database.driver.compiled(batches._standing)
     found = plan(writer, text, {**defaults, "batch_": "batch_1"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -14,8 +15,9 @@ from onward.jobs.outcome import Outcome
 from onward.jobs.states import HELD, TERMINAL, JobStatus
 from onward.maintenance import cleaner
 from onward.maintenance.cleaner import Cleaner, Retention
+from onward.storage.lock_order import ALONE
+from onward.storage.tables import SLOTS, counts, jobs, marks
 from onward.storage.tables import idempotency as keys
-from onward.storage.tables import jobs, marks
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.ledgers import accept, writing
@@ -28,10 +30,18 @@ _age = sa.update(jobs).values(
 )
 
 
-def finished(tx: Tx, status: JobStatus = S.SUCCEEDED, result: object = None) -> None:
-    job = claims.claim(tx, accept(tx).id, runner="one", worker="w", backend="here", isolated=False)
+def finished(tx: Tx, status: JobStatus = S.SUCCEEDED, result: object = None, owner: str | None = None) -> None:
+    end(tx, accept(tx, owner=owner).id, status, result)
+
+
+def end(tx: Tx, job_id: str, status: JobStatus = S.SUCCEEDED, result: object = None) -> None:
+    job = claims.claim(tx, job_id, runner="one", worker="w", backend="here", isolated=False)
     assert job is not None
     recording.record_outcome(tx, job, Outcome(status, result=result), steps=job.steps)
+
+
+def _owners(writer: Writer) -> list[str]:
+    return writer.run_sync(lambda tx: tx.scalars(sa.select(counts.c.owner).distinct()))
 
 
 def counted(writer: Writer) -> dict[JobStatus, int]:
@@ -87,6 +97,46 @@ async def test_keys_are_deleted_by_their_own_age(writer: Writer, monkeypatch: py
     assert len(await writer.run(lambda tx: tx.all(_keys))) == 5
     await Cleaner(writer, Retention(jobs=None, keys=timedelta(0))).prune()
     assert await writer.run(lambda tx: tx.all(_keys)) == []
+
+
+async def test_owners_whose_jobs_are_all_deleted_leave_no_counters(ledger_url: str) -> None:
+    """Their jobs were accepted by one process and ended by another, each with counters of its own."""
+    with writing(ledger_url) as writer, writing(ledger_url) as other:
+        other._slot = (writer._slot + 1) % SLOTS
+        for owner in ("ada", "bob", "cy"):
+            job = await writer.run(partial(accept, owner=owner))
+            await other.run(partial(end, job_id=job.id))
+        await writer.run(lambda tx: tx.execute(_age))
+        await writer.run(lambda tx: finished(tx, owner="bob"))
+        assert set(_owners(writer)) == {"", "ada", "bob", "cy"}
+        assert await Cleaner(writer, Retention(jobs=timedelta(days=9), keys=None)).prune() == 3
+        assert set(_owners(writer)) == {"", "bob"}
+        found = writer.run_sync(lambda tx: ledger.counts(tx, visible=Visible(owner="bob")))
+        assert {status: n for status, n in found.items() if n} == {S.SUCCEEDED: 1}
+
+
+async def test_owners_without_jobs_are_found_a_page_at_a_time(writer: Writer) -> None:
+    owners = ["a", "b", "c", "d", "e"]
+    for n in (1, -1):
+        await writer.run(lambda tx, n=n: [tx.count(owner, S.QUEUED, n) for owner in owners])  # type: ignore[misc]
+    await writer.run(lambda tx: accept(tx, owner="d"))
+    pages: list[list[str]] = []
+    after = ""
+    for _ in range(3):
+        idle, after = await writer.database.read(partial(ledger.idle_owners, after=after, limit=2))
+        pages.append(idle)
+    assert (pages, after) == ([["a", "b"], ["c"], ["e"]], "")
+
+
+async def test_a_job_that_comes_before_its_owner_s_counters_are_deleted_is_counted(writer: Writer) -> None:
+    for n in (1, -1):
+        await writer.run(lambda tx, n=n: tx.count("ada", S.QUEUED, n))  # type: ignore[misc]
+    idle, _ = await writer.database.read(partial(ledger.idle_owners, after="", limit=5))
+    assert idle == ["ada"]
+    await writer.run(lambda tx: accept(tx, owner="ada"))
+    await writer.run(partial(ledger.forget_owners, owners=idle), ALONE)
+    found = writer.run_sync(lambda tx: ledger.counts(tx, visible=Visible(owner="ada")))
+    assert {status: n for status, n in found.items() if n} == {S.QUEUED: 1}
 
 
 _become = (
