@@ -8,6 +8,7 @@
 | a job | runs on the event loop: Dramatiq's thread hands it over, see `in_flight.py` |
 | pick-up | an idle consumer blocks on a wake-up list, so that it need not poll |
 | a worker dies with messages fetched | the others give them back after some seconds, see `redis_rescue.py` |
+| a worker is full of long jobs, or stops | it gives back what it has fetched ahead, and fetches nothing |
 | the answer of a fetch is lost | the worker goes on under another id, and the old one counts as dead |
 | Redis forgets | its run id or our sentinel key changes, and maintenance delivers again |
 
@@ -77,7 +78,10 @@ class Dramatiq(Backend):
     def declare(self, worker: Worker) -> None:
         """Let a worker, before its start, run jobs of this backend, as many at once as it has threads."""
         assert self._loop is not None  # noqa: S101 - for the type checker
-        self.broker.in_flight = InFlightJobs(self._loop, self._run_until_recorded, worker.worker_threads)
+        slots, hold_s = worker.worker_threads, self._timings.redis_hold_s
+        self.broker.in_flight = InFlightJobs(self._loop, self._run_until_recorded, slots, hold_s)
+        self.broker.is_full = self.broker.in_flight.is_full
+        self.broker.work_queue = worker.work_queue
         self.broker.add_middleware(self.broker.in_flight)
         worker.worker_threads = 1
         for queue_name, (name, priority) in ACTORS.items():

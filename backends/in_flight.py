@@ -8,7 +8,9 @@ woken once for all slots that become free in a loop iteration.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,10 +20,20 @@ import dramatiq
 class InFlightJobs(dramatiq.Middleware):
     """Runs jobs in `slots`; `run` returns whether the job's message may be acknowledged."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, run: Callable[[str], Awaitable[bool]], slots: int) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        run: Callable[[str], Awaitable[bool]],
+        slots: int,
+        hold_s: float = 1.0,
+    ) -> None:
+        """`hold_s` are the seconds without a free slot after which the worker is full."""
         self._loop = loop
         self._run = run
         self._slots = slots
+        self._hold_s = hold_s
+        self._waiting_since = math.inf  # for a free slot
+        self._stopping = False
         self._others = threading.Semaphore(slots - 1)  # without the slot that the thread fills next
         self._freed = 0
         self._running: set[asyncio.Future[None]] = set()
@@ -29,7 +41,18 @@ class InFlightJobs(dramatiq.Middleware):
     def accept(self, job_id: str, done: Callable[[], None]) -> None:
         """Begin the job, and wait for another free slot; `done` is called after the job. Blocks the thread."""
         self._loop.call_soon_threadsafe(self._begin, job_id, done)
-        self._others.acquire()
+        if not self._others.acquire(blocking=False):
+            self._waiting_since = time.monotonic()
+            self._others.acquire()
+            self._waiting_since = math.inf
+
+    def is_full(self) -> bool:
+        """Return whether the worker begins no further job for now: its slots are in use for long, or it stops."""
+        return self._stopping or time.monotonic() > self._waiting_since + self._hold_s
+
+    def before_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
+        """Begin no further job. Its consumers go on for as long as jobs run."""
+        self._stopping = True
 
     def before_worker_thread_shutdown(self, broker: Any, thread: Any) -> None:  # noqa: ARG002
         """Wait for all jobs. The heartbeat may end only then, or other processes would get their messages."""
@@ -43,6 +66,7 @@ class InFlightJobs(dramatiq.Middleware):
 
     async def _execute(self, job_id: str, done: Callable[[], None]) -> None:
         if await self._run(job_id):
+            self._waiting_since = math.inf  # before consumers hear of the end, so that they fetch at once
             done()
             self._freed += 1
             if self._freed == 1:

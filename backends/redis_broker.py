@@ -6,7 +6,8 @@ import math
 import secrets
 import time
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from queue import PriorityQueue
 from typing import Any
 
 import redis
@@ -38,12 +39,16 @@ class Broker(RedisBroker):
             heartbeat_timeout=round(timings.redis_heartbeat_timeout_s * 1000),
         )
         self.rescue = self.client.register_script(redis_rescue.SCRIPT)
+        self._give_back = self.client.register_script(redis_rescue.GIVE_BACK)
         self.born = time.monotonic()
         self.heard = -math.inf  # when Redis last heard of this process: messages of a silent one go to others
         self.more: dict[str, bool] = {}  # by queue, whether the last fetch left some behind
         # By queue, ids of messages to acknowledge; a consumer that is made anew takes them over.
         self.done: dict[str, deque[str]] = defaultdict(deque)
-        self.in_flight: InFlightJobs  # of the worker that consumes
+        # Of the worker that consumes: its jobs, the messages that no thread has taken yet, and whether it is full.
+        self.in_flight: InFlightJobs
+        self.work_queue: PriorityQueue[Any] = PriorityQueue()
+        self.is_full: Callable[[], bool] = lambda: False
 
     @property
     def consumer_class(self) -> Any:
@@ -113,6 +118,18 @@ class Broker(RedisBroker):
                 self.heard = time.monotonic()
                 return answers
         raise AssertionError("unreachable")
+
+    def give_back(self, queue_name: str, message_ids: Sequence[str]) -> None:
+        """Put fetched messages ahead of all that wait in the queue, in order, for any worker.
+
+        Raises redis.RedisError, and then this worker goes on under another id, so that they are given away as well.
+        """
+        try:
+            common: list[str | int] = [self.broker_id, queue_name, self.wake_key(queue_name), WAKES]
+            self._give_back(keys=[self.namespace], args=[*common, *message_ids])
+        except redis.RedisError:
+            self.broker_id = secrets.token_hex(16)
+            raise
 
     def _rescue_arguments(self, now: int) -> list[str | int]:
         """Return the time since when a living worker was heard of, and the queues with their wake-up lists."""

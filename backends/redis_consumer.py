@@ -12,6 +12,7 @@ import dramatiq
 import redis
 import structlog
 from dramatiq.brokers.redis import _RedisConsumer
+from dramatiq.common import iter_queue
 from dramatiq.errors import ConnectionClosed
 
 from onward.backends.redis_message import is_ours
@@ -19,11 +20,15 @@ from onward.backends.redis_queues import HIGHER_QUEUES
 
 REFILL = 0.75  # of what may be fetched ahead: from there on down, more is fetched
 FLUSH_TIMEOUT_S = 0.01
+FULL_CHECK_S = 0.05  # of a full worker, for a slot that has become free
 FIRST_LOOK_S = 1.0  # of a process, for each of its consumers to look once
 
 
 class BlockingConsumer(_RedisConsumer):
-    """Blocks on a list of wake-ups, and acknowledges messages with its next fetch."""
+    """Blocks on a list of wake-ups, and acknowledges messages with its next fetch.
+
+    While the worker is full, it fetches nothing, and other workers get what it has fetched ahead.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)  # type: ignore[no-untyped-call]
@@ -41,14 +46,22 @@ class BlockingConsumer(_RedisConsumer):
 
     def __next__(self) -> Any:
         try:
+            if self.broker.is_full():
+                self._give_back()
+                self._ack_and_fetch(0)
+                self._has_room.wait(FULL_CHECK_S)
+                self._has_room.clear()
+                return None
             message = self._cached_or_fetched()
             if message is None and self.outstanding_message_count == 0 and not self._yields():
                 self._ack_and_fetch(0)
                 # A token is left for each delivery. One too many costs a look; the limit makes up for a lost one.
-                self.broker.client.blpop(
-                    self.broker.wake_key(self.queue_name), timeout=self.broker.timings.redis_block_s
-                )
-                message = self._cached_or_fetched()
+                wake_key = self.broker.wake_key(self.queue_name)
+                token = self.broker.client.blpop(wake_key, timeout=self.broker.timings.redis_block_s)
+                if not self.broker.is_full():
+                    message = self._cached_or_fetched()
+                elif token is not None:
+                    self.broker.client.rpush(wake_key, "1")  # for another worker
             elif message is None:
                 if not self._has_room.wait(FLUSH_TIMEOUT_S):
                     self._ack_and_fetch(0)
@@ -61,7 +74,22 @@ class BlockingConsumer(_RedisConsumer):
         """Acknowledge finished jobs, and give messages of jobs that have not begun back to Redis."""
         with suppress(redis.RedisError):
             self._ack_and_fetch(0)
-            self.requeue(list(iter(self._cached, None)))  # type: ignore[no-untyped-call]
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Give the messages that nobody has begun back to Redis, those of Dramatiq's own queue first."""
+        found = []
+        waiting = list(iter_queue(self.broker.work_queue))  # type: ignore[no-untyped-call]  # before some are put back
+        for item in waiting:
+            if item.message.queue_name == self.queue_name:
+                found.append(item.message)
+            else:
+                self.broker.work_queue.put(item)
+        found += iter(self._cached, None)
+        if found:
+            self.broker.give_back(self.queue_name, [message.options["redis_message_id"] for message in found])
+            self.queued_message_ids.difference_update(message.message_id for message in found)
+            self.broker.more[self.queue_name] = True
 
     def _cached_or_fetched(self) -> Any:
         free = self.prefetch - self.outstanding_message_count

@@ -20,7 +20,8 @@ from tests.contract.backend_fixtures import DramatiqFixture
 from tests.servers import postgres_database
 
 RESCUE_S = 45.0  # 15 s on a quiet machine
-PATIENT = replace(TIMINGS, redis_heartbeat_timeout_s=3_600.0)  # until a test says that Redis has waited so long
+# Redis waits until a test says that it has waited so long, and a worker keeps what it has fetched.
+PATIENT = replace(TIMINGS, redis_heartbeat_timeout_s=3_600.0, redis_hold_s=3_600.0)
 STARTED, FETCHED = 2, 2  # jobs that the killed worker runs, and those that wait in it
 
 

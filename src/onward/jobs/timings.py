@@ -79,6 +79,8 @@ class Timings:
     """Redis hears of each consumer this often."""
     redis_heartbeat_timeout_s: float = 5.0
     """Redis gives away the messages of a consumer that it has not heard of for this long."""
+    redis_hold_s: float = 1.0
+    """A worker whose slots are all in use for this long gives back messages that it has fetched."""
     delivery_retry_s: float = 0.5
     """A Dramatiq message whose job could not be asked for is tried again."""
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 import pytest
 
 from onward.backends.in_flight import InFlightJobs
+from onward.testing.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +66,25 @@ async def test_no_more_jobs_start_than_there_are_slots(slots: int) -> None:
     jobs.end("a")
     await jobs.have_started(slots + 1)
     assert jobs.started == ["a", "b", "c", "d"][: slots + 1]
+
+
+async def test_a_worker_is_full_while_its_slots_stay_in_use() -> None:
+    """Other workers then get what it has fetched ahead."""
+    jobs = Jobs()
+    in_flight = InFlightJobs(asyncio.get_running_loop(), jobs, 2, hold_s=0.01)
+    Thread(in_flight, "a", "b")
+    await jobs.have_started(2)
+    await until(in_flight.is_full)
+    jobs.end("a")
+    await until(lambda: not in_flight.is_full())
+    jobs.end("b")
+
+
+async def test_a_worker_that_stops_is_full_at_once() -> None:
+    in_flight = InFlightJobs(asyncio.get_running_loop(), Jobs(), 2)
+    assert not in_flight.is_full()
+    in_flight.before_worker_shutdown(None, None)
+    assert in_flight.is_full()
 
 
 async def test_a_message_is_acknowledged_when_its_own_job_ends() -> None:

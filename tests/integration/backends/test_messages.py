@@ -11,6 +11,7 @@ import orjson
 import pytest
 import redis
 from dramatiq.errors import ConnectionClosed
+from dramatiq.worker import _WorkQueueItem
 
 from onward.backends.base import Delivery, Role
 from onward.backends.dramatiq import Dramatiq
@@ -77,6 +78,25 @@ def test_messages_that_a_consumer_fetched_and_did_not_run_return_to_redis_when_i
     assert broker.client.llen(f"{namespace}:{QUEUE}") == 0
     consumer.close()
     assert broker.client.llen(f"{namespace}:{QUEUE}") == 4
+    broker.client.connection_pool.disconnect()
+
+
+async def test_a_full_worker_gives_back_what_it_has_fetched_first_in_line(redis_url: str, namespace: str) -> None:
+    backend = Dramatiq(cast("Any", None), url=redis_url, namespace=namespace)
+    broker = backend.broker
+    broker.enqueue_many([Delivery(f"job_{n}", "h") for n in range(6)])
+    broker.born = 0.0
+    consumer: Any = broker.consume(QUEUE, prefetch=4)
+    assert next(consumer).args[0] == "job_0"
+    broker.work_queue.put(_WorkQueueItem(0, next(consumer)))  # as Dramatiq does until a thread takes it
+    broker.client.delete(broker.wake_key(QUEUE))
+    broker.is_full = lambda: True
+    assert next(consumer) is None
+    assert in_order(backend) == ["job_1", "job_2", "job_3", "job_4", "job_5"]
+    assert broker.client.llen(broker.wake_key(QUEUE)) == 3, "other workers are woken"
+    assert next(consumer) is None
+    broker.is_full = lambda: False
+    assert next(consumer).args[0] == "job_1"
     broker.client.connection_pool.disconnect()
 
 
