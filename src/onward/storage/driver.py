@@ -136,12 +136,15 @@ class Driver(ABC):
         return False
 
     def server_limit_s(self, error: BaseException) -> float | None:  # noqa: ARG002 - SQLite has none
-        """Return how long a function has to run until such an error is the ledger's; None for any other error.
+        """Return the server's limit for a statement or its wait for a lock, if the error is that it was ended.
 
-        Such an error is that a statement was ended: it took too long, or waited too long for a lock. If less time has
-        passed, then the statement itself is to blame, or a limit of its own.
+        If less time has passed, then the statement had a limit of its own, or somebody cancelled it.
         """
         return None
+
+    def is_too_slow(self, error: BaseException) -> bool:  # noqa: ARG002 - likewise
+        """Return whether the server ended a statement because it took too long."""
+        return False
 
     @abstractmethod
     def is_disk_full(self, error: BaseException) -> bool:

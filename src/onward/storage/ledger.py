@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
-from onward.storage.base import Locked, Unavailable
+from onward.storage.base import Unavailable
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 
@@ -17,7 +16,7 @@ T = TypeVar("T")
 class Ledger:
     """Reads and writes in the ledger's database, for tables of the project's own that stand beside the ledger's.
 
-    Both raise the driver's error for a statement that the database refuses.
+    Both raise the driver's error for a statement that the database refuses, or ends because it takes too long.
     """
 
     def __init__(self, writer: Writer) -> None:
@@ -28,25 +27,19 @@ class Ledger:
 
         The function may be run twice; those that come together share one commit, each in a savepoint of its own.
         """
-        with self._own_limits():
-            return await self._writer.run(transaction)
+        return await self._writer.run(transaction, of_project=True)
 
     async def read(self, transaction: Callable[[Tx], T]) -> T:
         """Run the function on one consistent state of the database, and return what it returned. Raises Unavailable."""
-        with self._own_limits():
-            return await self._writer.database.read(transaction, snapshot=True)
-
-    @contextmanager
-    def _own_limits(self) -> Iterator[None]:
-        """Raise the driver's error for a statement that took too long, or that a limit of its own ended: no outage."""
-        began = time.monotonic()
+        began, database = time.monotonic(), self._writer.database
         try:
-            yield
-        except Locked:
-            raise
+            return await database.read(transaction, snapshot=True)
         except Unavailable as error:
             cause = error.__cause__
-            limit_s = None if cause is None else self._writer.database.driver.server_limit_s(cause)
-            if cause is not None and limit_s is not None and time.monotonic() - began < limit_s:
+            if cause is None:
+                raise
+            limit_s = database.driver.server_limit_s(cause)
+            has_own_limit = limit_s is not None and time.monotonic() - began < limit_s
+            if has_own_limit or database.driver.is_too_slow(cause):
                 raise cause from None
             raise

@@ -6,7 +6,6 @@ The file is long because all that differs from SQLite is here, as all of SQLite 
 from __future__ import annotations
 
 import json
-import math
 import re
 import secrets
 import time
@@ -61,8 +60,8 @@ SESSION_FACTS = "SELECT pg_backend_pid(), current_setting('server_encoding')"
 LOST_CLASSES = ("08", "40", "53", "57", "58", "F0", "XX")  # connection, conflict, resources, operator, system, files
 TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock not available: nothing was written
 LOCK_TIMEOUT_STATE = "55P03"
-# A lock that is not available; and a cancelled statement, which is its function's however long it took.
-SERVER_LIMITS_S = {LOCK_TIMEOUT_STATE: LOCK_TIMEOUT_S, "57014": math.inf}
+CANCELED_STATE = "57014"
+SERVER_LIMITS_S = {LOCK_TIMEOUT_STATE: LOCK_TIMEOUT_S, CANCELED_STATE: STATEMENT_TIMEOUT_S}
 # Of no such class: read only, as a server that was demoted; prepared statements that the connection does not have.
 LOST_STATES = ("55P03", "25006", "26000", "42P05")
 TOO_LARGE = "53400"  # the files of one statement, for `temp_file_limit`
@@ -146,6 +145,9 @@ class PostgreSQL(Driver):
 
     def server_limit_s(self, error: BaseException) -> float | None:
         return SERVER_LIMITS_S.get(getattr(error, "sqlstate", None) or "")
+
+    def is_too_slow(self, error: BaseException) -> bool:
+        return getattr(error, "sqlstate", None) == CANCELED_STATE
 
     def is_disk_full(self, error: BaseException) -> bool:
         return getattr(error, "sqlstate", None) == "53100"

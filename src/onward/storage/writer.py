@@ -62,7 +62,18 @@ class Grouped(NamedTuple, Generic[A, T]):
 class WriteRequest(Generic[T]):
     """A transaction function, and the way back for its result: an event loop's future, a thread's event, or none."""
 
-    __slots__ = ("again", "done", "error", "future", "grouped", "order", "put_at", "result", "transaction")
+    __slots__ = (
+        "again",
+        "done",
+        "error",
+        "future",
+        "grouped",
+        "of_project",
+        "order",
+        "put_at",
+        "result",
+        "transaction",
+    )
 
     def __init__(
         self,
@@ -71,9 +82,11 @@ class WriteRequest(Generic[T]):
         grouped: Grouped[Any, T] | None = None,
         *,
         again: bool = False,  # it has found rows locked before
+        of_project: bool = False,  # so that a statement which takes too long is its own error
     ) -> None:
         self.transaction = transaction
         self.again = again
+        self.of_project = of_project
         self.order = order
         self.grouped = grouped
         self.result: T | None = None
@@ -135,17 +148,23 @@ class Writer:
         self._thread.join(self.timeout_s * 2)
 
     async def run(
-        self, transaction: Callable[[Tx], T], order: LockOrder = ROWS, grouped: Grouped[Any, T] | None = None
+        self,
+        transaction: Callable[[Tx], T],
+        order: LockOrder = ROWS,
+        grouped: Grouped[Any, T] | None = None,
+        *,
+        of_project: bool = False,
     ) -> T:
         """Return the function's result after a durable commit. Raises Unavailable, or what the function raised.
 
         A function that finds a row locked is run again, in a transaction of its own, so that no other waits with it.
-        Requests of one commit that are `grouped` by the same function run by that one.
+        Requests of one commit that are `grouped` by the same function run by that one. A function `of_project` that
+        reaches the server's limit for statements raises the driver's error; any other one is Unavailable then.
         """
         deadline: float | None = None
         again = False
         while True:
-            request = WriteRequest(transaction, order, grouped, again=again)
+            request = WriteRequest(transaction, order, grouped, again=again, of_project=of_project)
             request.future = asyncio.get_running_loop().create_future()
             self._put(request)
             if deadline is None:
@@ -232,7 +251,10 @@ class Writer:
             except _Refused:
                 self._connection.rollback()
                 if len(batch) > 1 and not with_savepoints:
-                    with_savepoints = True
+                    if self._answer_slow(batch):
+                        deadline = max(deadline, time.monotonic() + least_s)
+                    else:
+                        with_savepoints = True
                     continue
                 self._write_apart(batch)
             except Exception as error:  # noqa: BLE001 - whatever it is, the requests are answered
@@ -262,6 +284,18 @@ class Writer:
         if found:
             with suppress(RuntimeError):  # the loop that it calls has closed
                 self.on_end(found)
+
+    def _answer_slow(self, batch: list[WriteRequest[Any]]) -> bool:
+        """Answer the project's function that took too long, and leave it out: the others do not wait for it again.
+
+        False if there is none.
+        """
+        for request in batch:
+            if request.of_project and request.error is not None and self.database.driver.is_too_slow(request.error):
+                batch.remove(request)
+                _answer([request])
+                return True
+        return False
 
     def _write_apart(self, batch: list[WriteRequest[Any]]) -> None:
         """Commit each function by itself; one that was by itself has its error."""
@@ -314,7 +348,7 @@ class Writer:
                 if with_savepoints:
                     tx.raw("RELEASE SAVEPOINT request")
             except Exception as error:
-                request.error = self._judged(error, began, tx)
+                request.error = self._judged(error, began, tx, of_project=request.of_project)
                 if before is None or not self._connection.undo(tx):
                     raise _Refused from error
                 if isinstance(request.error, Locked):  # nor do the others wait long for what it may have locked as well
@@ -333,16 +367,18 @@ class Writer:
         locked.__cause__ = error
         return locked
 
-    def _judged(self, error: Exception, began: float, tx: Tx) -> Exception:
+    def _judged(self, error: Exception, began: float, tx: Tx, *, of_project: bool) -> Exception:
         """Return the error of a request. Raises it if it is the connection's, and so that of all."""
         if (locked := self._locked(error, time.monotonic() - began, tx)) is not None:
             return locked
         if not self._connection.is_lost(error):
             return error
-        limit_s = self.database.driver.server_limit_s(error)
-        if limit_s is None or time.monotonic() - began >= limit_s:
+        driver = self.database.driver
+        limit_s = driver.server_limit_s(error)
+        is_own = of_project and driver.is_too_slow(error)
+        if limit_s is None or not (is_own or time.monotonic() - began < limit_s):
             raise error
-        return _refusal(error)
+        return error if of_project else _refusal(error)
 
 
 def _groups(batch: Sequence[WriteRequest[Any]]) -> list[list[WriteRequest[Any]]]:

@@ -14,6 +14,7 @@ import psycopg
 import pysqlite3
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from onward.handlers.base import JobContext, Retry, handler
 from onward.jobs.states import JobStatus
@@ -28,7 +29,7 @@ from onward.storage.sqlite_errors import Code
 from onward.storage.tables import meta
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
-from tests.integration.storage.test_writer import names, put, together
+from tests.integration.storage.test_writer import Held, names, put, together
 from tests.ledgers import copied_postgres, copied_sqlite, writing
 from tests.runners import node
 
@@ -402,13 +403,40 @@ async def test_a_handler_s_statement_that_reaches_the_server_s_limit_counts_as_a
     assert not impatient.failing
 
 
-async def test_a_statement_that_reaches_the_server_s_limit_affects_no_other(impatient: Writer) -> None:
-    found = await together(
-        impatient, lambda tx: put(tx, "before"), lambda tx: tx.raw(SLOW), lambda tx: put(tx, "behind")
+async def test_a_statement_of_a_project_s_that_reaches_the_server_s_limit_affects_no_other(impatient: Writer) -> None:
+    """The function runs once, for the others wait for it."""
+    runs = []
+
+    def slow(tx: Tx) -> None:
+        runs.append(1)
+        tx.raw(SLOW)
+
+    calls = (
+        impatient.run(lambda tx: put(tx, "before")),
+        Ledger(impatient).write(slow),
+        impatient.run(lambda tx: put(tx, "behind")),
     )
-    assert isinstance(found[1], Unavailable), found
-    assert found[0] == found[2]
+    with Held(impatient):
+        waiting = [asyncio.create_task(call) for call in calls]
+        await asyncio.sleep(0)  # each task submits its function
+    before, refused, behind = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(refused, psycopg.errors.QueryCanceled)
+    assert isinstance(before, int)
+    assert before == behind
+    assert runs == [1]
     assert {"before", "behind"} == names(impatient.database)
+    assert not impatient.failing
+
+
+async def test_a_statement_of_onward_s_that_reaches_the_server_s_limit_is_an_outage(impatient: Writer) -> None:
+    """No job goes on then, and those who run it read why."""
+    with structlog.testing.capture_logs() as lines:
+        found = await together(impatient, lambda tx: put(tx, "before"), lambda tx: tx.raw(SLOW))
+    assert [type(one) for one in found] == [Unavailable, Unavailable]
+    assert impatient.failing
+    assert [line["requests"] for line in lines if line["event"] == "ledger not written"] == [2]
+    assert names(impatient.database) == set()
+    await impatient.run(lambda tx: put(tx, "later"))
     assert not impatient.failing
 
 
