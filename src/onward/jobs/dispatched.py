@@ -217,7 +217,7 @@ class _Expansion:
         self._older_than_us = older_than_us
         self._after = ""
         self._before_locked: str | None = None  # the place of the first chunk that was locked
-        self._until = time.monotonic() + LOCKED_S
+        self._until: float | None = None  # set where the walk first comes back, however long it took until then
         self._most = MAX_AT_ONCE
         self._tried: list[str] = []
         self._log = logger("maintenance")
@@ -235,6 +235,8 @@ class _Expansion:
         if found is None:
             return self._leave_locked() if self._tried else await self._come_back()
         self._after = found.last
+        if self._before_locked is not None:  # the next chunks are taken together again
+            self._most = MAX_AT_ONCE
         for id_ in found.unknown:
             if self._is_new(id_):
                 self._log.warning("dispatched jobs are left to the release that wrote them", id=id_)
@@ -264,10 +266,15 @@ class _Expansion:
         return []
 
     async def _come_back(self) -> list[Job] | None:
-        """Go back to the first locked chunk; end the walk if there is none, or if it has lasted long enough."""
-        if self._before_locked is None or time.monotonic() > self._until:
+        """Go back to the first locked chunk; end the walk if there is none, or if it has come back for long enough."""
+        if self._before_locked is None:
             return None
-        self._after, self._before_locked = self._before_locked, None
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + LOCKED_S
+        if now > self._until:
+            return None
+        self._after, self._before_locked, self._most = self._before_locked, None, MAX_AT_ONCE
         await asyncio.sleep(LOCKED_PAUSE_S)
         return []
 

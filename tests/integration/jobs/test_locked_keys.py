@@ -247,6 +247,41 @@ def test_a_chunk_whose_key_is_locked_for_a_moment_is_accepted_in_the_same_walk(p
             later.join()
 
 
+def test_a_walk_comes_back_to_a_locked_chunk_however_long_the_others_took(
+    postgres_ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatched, "LOCKED_S", 0.2)
+    with writing(postgres_ledger) as writer:
+        store(writer, [replace(unique(HELD), id="job_1"), new_job(PLAIN, id="job_2")])
+        found: list[str] = []
+        with locked_key(writer) as release:
+
+            def dispatch(accepted: list[Job]) -> None:
+                found.extend(job.id for job in accepted)
+                if found == ["job_2"] and accepted:
+                    time.sleep(2 * dispatched.LOCKED_S)
+                    release()
+
+            asyncio.run(dispatched.expand_all(writer, take, dispatch, enqueuer=Enqueuer(), left=set()))
+        assert found == ["job_2", "job_1"]
+
+
+def test_chunks_behind_a_locked_one_are_accepted_together_again(postgres_ledger: str) -> None:
+    with writing(postgres_ledger) as writer:
+        store(writer, [replace(unique(HELD), id="job_1"), *(new_job(PLAIN, id=f"job_{n}") for n in (2, 3, 4))])
+        expansion = dispatched._Expansion(writer, take, Enqueuer(), set(), 0)
+
+        async def walk() -> list[list[str]]:
+            found: list[list[str]] = []
+            for _ in range(4):
+                expansion.commits.limit = dispatched.MAX_AT_ONCE  # however long the commit before took
+                found.append([job.id for job in await expansion.next() or ()])
+            return found
+
+        with locked_key(writer):
+            assert asyncio.run(walk()) == [[], [], ["job_2"], ["job_3", "job_4"]]
+
+
 def test_a_change_whose_connection_is_lost_is_made_by_the_next_one(postgres_ledger: str) -> None:
     pids: list[int] = []
 
