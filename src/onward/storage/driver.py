@@ -143,7 +143,7 @@ class Driver(ABC):
         return None
 
     def is_too_slow(self, error: BaseException) -> bool:  # noqa: ARG002 - likewise
-        """Return whether the server ended a statement because it took too long."""
+        """Return whether the server ended a statement that took too long, or a transaction between two of them."""
         return False
 
     @abstractmethod

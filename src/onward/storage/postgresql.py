@@ -62,6 +62,7 @@ TRANSIENT_STATES = ("40001", "40P01", "55P03")  # serialization, deadlock, lock 
 LOCK_TIMEOUT_STATE = "55P03"
 CANCELED_STATE = "57014"
 SERVER_LIMITS_S = {LOCK_TIMEOUT_STATE: LOCK_TIMEOUT_S, CANCELED_STATE: STATEMENT_TIMEOUT_S}
+TOO_SLOW_STATES = (CANCELED_STATE, "25P03")  # a statement, and the time between two of a transaction
 # Of no such class: read only, as a server that was demoted; prepared statements that the connection does not have.
 LOST_STATES = ("55P03", "25006", "26000", "42P05")
 TOO_LARGE = "53400"  # the files of one statement, for `temp_file_limit`
@@ -147,7 +148,7 @@ class PostgreSQL(Driver):
         return SERVER_LIMITS_S.get(getattr(error, "sqlstate", None) or "")
 
     def is_too_slow(self, error: BaseException) -> bool:
-        return getattr(error, "sqlstate", None) == CANCELED_STATE
+        return getattr(error, "sqlstate", None) in TOO_SLOW_STATES
 
     def is_disk_full(self, error: BaseException) -> bool:
         return getattr(error, "sqlstate", None) == "53100"

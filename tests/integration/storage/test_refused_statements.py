@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -376,8 +378,9 @@ SLOW = "SELECT pg_sleep(60)"
 
 @pytest.fixture
 def impatient(postgres_ledger: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Writer]:
-    """Return a writer whose server ends statements after half a second instead of 30, and all limits are shorter."""
-    monkeypatch.setattr(postgresql, "SETTINGS", tuple(one.replace("'30s'", "'500ms'") for one in postgresql.SETTINGS))
+    """Return a writer whose server ends slow statements and reads after half a second, and all limits are shorter."""
+    settings = tuple(re.sub(r"'[36]0s'", "'500ms'", one) for one in postgresql.SETTINGS)
+    monkeypatch.setattr(postgresql, "SETTINGS", settings)
     shorter = {state: limit_s / 60 for state, limit_s in postgresql.SERVER_LIMITS_S.items()}
     monkeypatch.setattr(postgresql, "SERVER_LIMITS_S", shorter)
     with writing(postgres_ledger) as writer:
@@ -426,6 +429,22 @@ async def test_a_statement_of_a_project_s_that_reaches_the_server_s_limit_affect
     assert runs == [1]
     assert {"before", "behind"} == names(impatient.database)
     assert not impatient.failing
+
+
+async def test_a_project_s_read_that_does_something_else_for_too_long_has_the_server_s_error(impatient: Writer) -> None:
+    """Otherwise its job would be tried again for ever, as in an outage."""
+    database, mine = impatient.database, sa.text("SELECT pg_backend_pid()")
+    is_there = sa.text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+
+    def rest(tx: Tx) -> None:
+        pid = tx.scalar(mine)
+        while database.read_sync(lambda other: other.scalar(is_there, pid=pid)):
+            time.sleep(0.05)
+        tx.scalar(mine)
+
+    with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+        await Ledger(impatient).read(rest)
+    assert database.read_sync(lambda tx: tx.scalar(mine))
 
 
 async def test_a_statement_of_onward_s_that_reaches_the_server_s_limit_is_an_outage(impatient: Writer) -> None:
