@@ -78,6 +78,7 @@ class Pending(NamedTuple):
 
     job: Job
     since: Position
+    read: int
     size: int
 
 
@@ -101,15 +102,18 @@ class Subscription:
         self._ended = True
         self._ready.set()
 
-    def put(self, job: Job, since: Position, size: int = 0) -> None:
-        """Add a change of so many bytes. `since` is the position of the read before the one that found it."""
+    def put(self, job: Job, since: Position, size: int = 0, read: int = 0) -> None:
+        """Add a change of so many bytes, which the read of this number has found.
+
+        `since` is the position of the read before it; several reads may begin at the same one.
+        """
         if self._overflow or not self._wanted(job):
             return
-        if not self._pending or self.position == since:
+        if not self._pending or self._oldest.read == read:
             size = 0  # the subscriber has had no turn since this read, which is in memory as a whole
         found = self._pending.get(job.id)
         self._size += size if found is None else size - found.size
-        self._pending[job.id] = Pending(job, since if found is None else found.since, size)
+        self._pending[job.id] = Pending(job, since, read, size) if found is None else found._replace(job=job, size=size)
         if len(self._pending) > MAX_PENDING or self._size > MAX_PENDING_BYTES:
             self._overflow = True
             self._pending.clear()  # the subscriber gets none of them
@@ -118,8 +122,12 @@ class Subscription:
     @property
     def position(self) -> Position:
         """The position of a reader that has got what was returned so far, and nothing else."""
+        return self._oldest.since if self._pending else self._latest()
+
+    @property
+    def _oldest(self) -> Pending:
         # Those that wait are in the order of the reads that found them first.
-        return next(iter(self._pending.values())).since if self._pending else self._latest()
+        return next(iter(self._pending.values()))
 
     def __aiter__(self) -> Subscription:
         return self
@@ -154,7 +162,7 @@ class OutputWatch:
         self._ended = True
         self._ready.set()
 
-    def put(self, job: Job, since: Position, size: int = 0) -> None:  # noqa: ARG002 - as a Subscription's
+    def put(self, job: Job, since: Position, size: int = 0, read: int = 0) -> None:  # noqa: ARG002 - as above
         self.see()
 
     def see(self) -> None:
@@ -185,6 +193,7 @@ class ChangeFeed:
         self._calls_ended = False
         self._owners: Counter[str | None] = Counter()  # of their jobs; None for those of everybody
         self._seen: Snapshot | None = None
+        self._reads = 0
         self._known: dict[str, int] = {}  # by job: the version that the last read has found
         self._revision = Revision(database, timings.recheck_s)
         self._looking: asyncio.TimerHandle | None = None
@@ -302,6 +311,7 @@ class ChangeFeed:
                 before = self._seen
                 read = partial(self._poll_all, outputs=[*self._outputs])
                 (changed, seen, known), newest = await self._database.read(read)
+                self._reads += 1
                 if self._seen is before:  # else the first subscription has come meanwhile, and begins anew
                     self._seen, self._known = seen, known
                 grown = [job_id for job_id, offset in newest.items() if self._see(job_id, offset)]
@@ -312,7 +322,7 @@ class ChangeFeed:
                 for job, size in changed:
                     assert before is not None  # noqa: S101 - it has found changes since then
                     for subscription in (*self._jobs.get(job.id, ()), *self._all):
-                        subscription.put(job, before.position, size)
+                        subscription.put(job, before.position, size, self._reads)
             except StorageError:
                 self._log.debug("changes cannot be read")  # of an outage the ledger's writer warns, once
                 await self._pause_after_error()

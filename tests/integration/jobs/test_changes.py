@@ -12,8 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from onward.jobs import change_feed, commands, ledger
-from onward.jobs.change_feed import ChangeFeed, SlowConsumer, Subscription
+from onward.jobs.change_feed import ChangeFeed, SlowConsumer, Subscription, any_job
 from onward.jobs.model import Job, Visible
+from onward.jobs.position import Position
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import Unavailable
@@ -167,6 +168,19 @@ async def test_a_subscriber_gets_all_that_one_read_finds_however_large_it_is(
         await until(lambda: later.id in subscription._pending)
         found = {(await anext(subscription)).id for _ in (*large, later)}
     assert found == {job.id for job in (*large, later)}
+
+
+async def test_changes_of_several_reads_that_begin_at_one_position_have_the_bound(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A position names eight open transactions: while there are more, all reads begin at the same one."""
+    monkeypatch.setattr(change_feed, "MAX_PENDING_BYTES", 5_000)
+    position = Position("ledger", 1)
+    subscription = Subscription(lambda: position, any_job)
+    for read in (1, 2, 3):
+        assert not subscription._overflow
+        subscription.put(await writer.run(accept), position, 4_000, read)
+    assert subscription._overflow
 
 
 async def test_only_jobs_that_a_subscriber_may_see_are_read(
