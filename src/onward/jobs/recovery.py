@@ -190,7 +190,8 @@ def release_orphan(tx: Tx, limit: int = ROWS, *, runner: str) -> int:
 
     Jobs that another transaction has locked are left.
     """
-    return _free(tx, runner, limit, crashed=False)[1]
+    released, _, cleared, _ = _free(tx, runner, limit, crashed=False)
+    return len(released) + cleared
 
 
 def resume(tx: Tx, job: Job, *, runner: str, worker: str) -> Job | None:
@@ -238,8 +239,8 @@ def clear_affinity(tx: Tx, limit: int = ROWS, *, runner: str) -> int:
 
 
 def _release_batch(tx: Tx, runner: str, limit: int, *, crashed: bool, **options: Any) -> Batch:
-    released, found, last = _free(tx, runner, limit, crashed=crashed, **options)
-    more = found >= limit
+    released, found, cleared, last = _free(tx, runner, limit, crashed=crashed, **options)
+    more = found + cleared >= limit
     return Batch(released, more=more, left=not more and tx.one(_any_held, runner_=runner) is not None, last=last)
 
 
@@ -252,12 +253,12 @@ def _free(
     isolated: bool = False,
     after: str = "",
     enqueuer: JobEnqueuer | None = None,
-) -> tuple[Released, int, str]:
+) -> tuple[Released, int, int, str]:
     """End claims of the runner, of jobs after an id, then clear its affinity.
 
-    Returns the number of rows that were found, `limit` or more if any are left, and the id of the last job. Jobs that
-    another transaction has locked are left, and those whose failure brings a job with a locked unique key; not so the
-    one of an isolated runner.
+    Returns the numbers of jobs that were found and cleared, `limit` or more if any are left, and the last found id.
+    Jobs that another transaction has locked are left, and those whose failure brings a job with a locked unique key;
+    not so the one of an isolated runner.
     """
     claims = _held_by if isolated else _idle_held_by
     found = [row.decode(values) for values in tx.all(claims, runner_=runner, after_=after, limit_=limit)]
@@ -270,7 +271,7 @@ def _free(
         if status is not None:
             released.append((job.handler, status))
     last = found[-1].id if found else after
-    return released, len(found) + clear_affinity(tx, limit, runner=runner), last
+    return released, len(found), clear_affinity(tx, limit, runner=runner), last
 
 
 def _release(tx: Tx, job: Job, outcome: Outcome, enqueuer: JobEnqueuer | None = None) -> JobStatus:

@@ -163,25 +163,21 @@ def take_early(tx: Tx, job_id: str, *, route: Route) -> Job | None:
     return None if stored is None else _go_on(tx, job, orjson.loads(stored), route=route)
 
 
-def end_due(tx: Tx, limit: int, *, enqueuer: JobEnqueuer, left: set[str] | None = None) -> list[Job]:
-    """End at most `limit` waits whose time has come; each job is QUEUED, or FAILED with the code WAIT_TIMEOUT.
+def end_due(tx: Tx, limit: int, *, enqueuer: JobEnqueuer, exclude: Collection[str] = ()) -> list[Job]:
+    """End at most `limit` waits whose time has come, except those of the jobs in `exclude`; return the jobs.
 
-    A failure is left for later while another transaction has locked the unique key of the job that it brings: `left`
-    gets the id of its job. Waits of jobs in `left` are not looked at.
+    Each is QUEUED, or FAILED with the code WAIT_TIMEOUT. One is WAITING still, and left for later, if another
+    transaction has locked the unique key of the job that its failure brings.
     """
-    ended = []
-    left = set() if left is None else left
-    for job in map(row.decode, tx.all(_due, now=tx.now, limit_=limit, exclude=as_list(left))):
+    found = []
+    for job in map(row.decode, tx.all(_due, now=tx.now, limit_=limit, exclude=as_list(exclude))):
         if job.wait is not None and job.wait.otherwise:
-            ended.append(_go_on(tx, job, job.wait.otherwise[0], route=enqueuer.route))
+            found.append(_go_on(tx, job, job.wait.otherwise[0], route=enqueuer.route))
         elif job.wait is not None:
             fail = partial(_fail, tx, job, job.wait, enqueuer)
             failed = fail() if job.on_failure is None else tx.unless_locked(fail)
-            if failed is None:
-                left.add(job.id)
-            else:
-                ended.append(failed)
-    return ended
+            found.append(job if failed is None else failed)
+    return found
 
 
 def forget(tx: Tx, ids: Collection[str]) -> None:

@@ -9,6 +9,7 @@ from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import due, expiry, schedule_rows, waits
 from onward.jobs.model import Job
 from onward.jobs.schedule import LOCKED, Schedule, until_next
+from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.maintenance.agenda import Agenda
 from onward.maintenance.ledger_clock import LedgerClock
@@ -46,28 +47,32 @@ class DelayedJobs(Service):
             self._left.clear()
             self._left_until = time.monotonic() + LEFT_PAUSE_S
         while True:
-            left = len(self._left)
             wait_us = await self._writer.database.read(_until_next)
             if wait_us is None or wait_us > 0:
                 self._agenda.schedule(None if wait_us is None else wait_us / 1_000_000 + 0.001)
                 return self._agenda.pause_s
-            over, jobs = await commits.run(self._at_their_times)
+            over, jobs, left = await commits.run(self._at_their_times)
+            self._left.update(left)
             self._dispatcher.count_ended(over)
             await self._dispatcher.deliver(jobs, after_response=self._dispatcher.defer)
-            if not over and not jobs and len(self._left) == left:
+            if not over and not jobs and not left:
                 return self._agenda.pause_s
             await commits.rest()
 
     def stand_by(self) -> None:
         self._agenda.forget()
 
-    def _at_their_times(self, tx: Tx, limit: int) -> tuple[list[Job], list[Job]]:
-        """Cancel what has expired, end waits and queue what is due, at most `limit` jobs. The first list is over."""
+    def _at_their_times(self, tx: Tx, limit: int) -> tuple[list[Job], list[Job], list[str]]:
+        """Cancel what has expired, end waits and queue what is due, at most `limit` jobs.
+
+        Returns the jobs that are over, those that are QUEUED, and the ids of those whose wait is left for later.
+        """
         expired = expiry.expire_due(tx, limit)
-        waited = waits.end_due(tx, limit - len(expired), enqueuer=self._dispatcher, left=self._left)
+        waited = waits.end_due(tx, limit - len(expired), enqueuer=self._dispatcher, exclude=self._left)
         jobs = due.promote_due(tx, limit - len(expired) - len(waited), route=self._dispatcher.route)
         over = [*expired, *(job for job in waited if job.done)]
-        return over, [*jobs, *(job for job in waited if not job.done)]
+        jobs += [job for job in waited if job.status is JobStatus.QUEUED]
+        return over, jobs, [job.id for job in waited if job.status is JobStatus.WAITING]
 
 
 class RecurringJobs(Service):
