@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Self, TypeVar
-from weakref import WeakSet
+from weakref import ref
 
 import sqlalchemy as sa
 
@@ -28,6 +28,7 @@ from onward.storage.transaction import Tx
 T = TypeVar("T")
 ABSENT = ("42P01", "3F000")  # PostgreSQL's codes for a table, and for a schema, that is not there
 DEADLOCK = "40P01"
+DOUBLED = "onward: transaction with a doubled savepoint"  # of SQLAlchemy, in the `info` of its connection
 _MARKED = re.compile(r"%\((\w+)\)s|%%")  # in a text for psycopg: a parameter, or a percent sign
 
 
@@ -239,9 +240,6 @@ def _of_session(session: Any, dialect: str, on: Callable[[_Cursor], T]) -> T:
     return on(_SQLAlchemy(connection, dialect))
 
 
-_kept_open = WeakSet[Any]()  # transactions of SQLAlchemy with a doubled savepoint
-
-
 def _keep_open(connection: sa.Connection) -> None:
     """Have the ends of savepoints commit nothing.
 
@@ -257,13 +255,16 @@ def _double(connection: sa.Connection, name: str, _context: None) -> None:
 
     One is enough, and SQLite looks at all open savepoints whenever it changes a page.
     """
-    transaction, outermost = connection.get_transaction(), connection.get_nested_transaction()
+    transaction, doubled = connection.get_transaction(), connection.info.get(DOUBLED)
+    if doubled is not None and doubled() is transaction:
+        return
+    outermost = connection.get_nested_transaction()
     while outermost is not None and outermost._previous_nested is not None:  # noqa: SLF001 - has no public name
         outermost = outermost._previous_nested  # noqa: SLF001 - as above
-    if transaction in _kept_open or outermost is None or outermost._savepoint != name:  # noqa: SLF001 - as above
+    if outermost is None or outermost._savepoint != name:  # noqa: SLF001 - as above
         return
     connection.exec_driver_sql(f"SAVEPOINT {name}")
-    _kept_open.add(transaction)
+    connection.info[DOUBLED] = ref(transaction)
 
 
 # By library and class: the transaction function's result on a session of that kind, or an awaitable of it.
