@@ -101,6 +101,18 @@ def test_backends_of_the_project_are_inherited(project: Path) -> None:
     }
 
 
+def test_options_that_are_no_json_stay_where_they_are(project: Path) -> None:
+    """Each start of a process encodes them, and reads no iterator to its end."""
+    endless: list[Any] = []
+    endless.append(endless)
+    lines = (number for number in range(3))
+    table = {"class": "mine:Backend", "url": "amqp://x", "key": b"\xff", "endless": endless, "lines": lines}
+    given = load_without_environment(project, backend="mine", backends={"mine": table})
+    found = inherited.enter(inherited.encode(given))
+    assert found.backends.custom["mine"].options == {"url": "amqp://x", "key": None, "endless": None, "lines": None}
+    assert list(lines) == [0, 1, 2]
+
+
 def test_the_settings_are_one_line(project: Path) -> None:
     """The process reads up to its end."""
     line = inherited.encode(load_without_environment(project, email={"sender": "Ada\n<ada@example.org>"}))

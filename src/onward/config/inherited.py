@@ -6,7 +6,7 @@ They go through the standard input of that process, one line of JSON, since othe
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
@@ -49,12 +49,24 @@ def _plain(value: Any) -> Any:
         case SecretStr():
             return value.get_secret_value()
         case CustomBackend():
-            return {"class": value.class_, **value.options}
+            return {"class": value.class_, **{name: _option(option) for name, option in value.options.items()}}
         case Backends():
             return {"background": value.background, "dramatiq": value.dramatiq, **value.custom}
         case BaseModel():
             return {field.alias or name: getattr(value, name) for name, field in type(value).model_fields.items()}
         case Mapping():
             return dict(value)
-    # An option of a project's own backend may be any object, which stays with the process that was given it.
+        case Iterator():  # which would be used up
+            value = None
     return to_jsonable_python(value, fallback=lambda _: None)
+
+
+def _option(value: Any) -> Any:
+    """Return an option of a project's own backend as JSON has it; None for an object that JSON does not have.
+
+    The object stays with the process that was given it.
+    """
+    try:
+        return json.loads(json.dumps(value, default=_plain, skipkeys=True))
+    except Exception:  # noqa: BLE001 - a cycle, bytes that are no text, or what code of the object raises
+        return None
