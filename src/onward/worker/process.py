@@ -18,6 +18,7 @@ from onward.worker.recycling import Recycling
 from onward.worker.worker_runtime import EXIT_GRACE_S, WorkerRuntime
 
 SIGNAL_CHECK_S = 0.5
+FORMER_COMMANDS = ("alone", "steps")  # by which a release before this one starts processes for its jobs
 
 
 class Stoppable(Protocol):
@@ -115,6 +116,9 @@ def main(arguments: list[str]) -> int:
             settings = enter()
             telemetry.configure(settings.environment)
             return serve(settings, threads=int(threads))
+        case [command, *_] if command in FORMER_COMMANDS:
+            parent = os.getppid()
+            sys.stderr.write(f"onward: installed anew while process {parent} ran: restart that process\n")
     return 2
 
 

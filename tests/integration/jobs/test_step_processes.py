@@ -28,6 +28,7 @@ from onward.jobs.timings import Timings
 from onward.runtime import values
 from onward.storage.writer import Writer
 from onward.telemetry.tracing import Tracing
+from onward.worker.process import main
 from tests.integration.jobs import process_handlers
 from tests.ledgers import route, writing
 from tests.processes import environment, wait_until
@@ -290,6 +291,16 @@ async def main(folder):
 
 asyncio.run(main(sys.argv[1]))
 """
+
+
+@pytest.mark.parametrize("command", [("alone", "job_1", "here"), ("steps", "3")], ids=["isolated", "of a handler"])
+def test_a_process_that_an_older_release_starts_tells_what_to_do(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The files of a release that runs were replaced, and it starts processes by the commands of before."""
+    assert main([*command]) == 2
+    expected = f"onward: installed anew while process {os.getppid()} ran: restart that process\n"
+    assert capsys.readouterr().err == expected
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
