@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Generic, TypeVar
 
 from onward.jobs import due, ledger
 from onward.jobs.due import Backlog
@@ -16,15 +18,40 @@ from onward.storage.engine import Database
 MAX_AGE_S = 0.5
 MAX_VIEWERS = 1_000
 
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """The result of a read, shared by all who ask: the older, the longer the read took."""
+
+    def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
+        self._read = read
+        self._task: asyncio.Task[T] | None = None
+        self._until = 0.0
+
+    async def get(self) -> T:
+        """Read, unless a read is under way or was a short while ago. Raises what the read raises."""
+        now = time.monotonic()
+        if self._task is None or (self._task.done() and now > self._until):
+            self._until = now + MAX_AGE_S
+            self._task = asyncio.create_task(self._take())
+        return await asyncio.shield(self._task)
+
+    async def _take(self) -> T:
+        began = time.monotonic()
+        found = await self._read()
+        now = time.monotonic()
+        self._until = max(self._until, now + due.pause_s(now - began))
+        return found
+
 
 class Counts:
     """Counts that are up to half a second old; concurrent callers share one read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._anonymous: dict[str, tuple[float, asyncio.Task[int]]] = {}  # by handler
-        self._backlog: asyncio.Task[list[Backlog]] | None = None
-        self._backlog_until = 0.0
+        self._anonymous: dict[str, Kept[int]] = {}  # by handler
+        self._backlog: Kept[list[Backlog]] = Kept(partial(database.read, due.backlog))
         self._kept: OrderedDict[Visible, tuple[float, asyncio.Task[Mapping[JobStatus, int]]]] = OrderedDict()
 
     async def of(self, visible: Visible) -> Mapping[JobStatus, int]:
@@ -40,35 +67,21 @@ class Counts:
         return await asyncio.shield(task)
 
     async def open_anonymous(self, handler: str, most: int) -> int:
-        """Count the handler's unfinished jobs without an owner, up to `most`. Raises Unavailable."""
+        """Count the handler's unfinished jobs without an owner, up to `most`. Raises Unavailable.
+
+        Others may have any number of them, which are all looked at.
+        """
         counted = await self.of(Visible(owner=None, everything=True))
         if sum(n for status, n in counted.items() if status not in TERMINAL) < most:
             return 0
-        asked, task = self._anonymous.get(handler, (0.0, None))
-        now = time.monotonic()
-        if task is None or (task.done() and now - asked > MAX_AGE_S):
-            read = self._database.read(lambda tx: ledger.count_open_anonymous(tx, handler, most))
-            task = asyncio.ensure_future(read)
-            self._anonymous[handler] = now, task
-        return await asyncio.shield(task)
+        if (kept := self._anonymous.get(handler)) is None:
+            read = partial(ledger.count_open_anonymous, handler=handler, most=most)
+            kept = self._anonymous[handler] = Kept(partial(self._database.read, read))
+        return await kept.get()
 
     async def backlog(self) -> Sequence[Backlog]:
-        """Return the queued jobs of each handler, of all viewers: the older, the longer they take to count.
-
-        Raises Unavailable.
-        """
-        now = time.monotonic()
-        if self._backlog is None or (self._backlog.done() and now > self._backlog_until):
-            self._backlog_until = now + MAX_AGE_S
-            self._backlog = asyncio.create_task(self._read_backlog())
-        return await asyncio.shield(self._backlog)
-
-    async def _read_backlog(self) -> list[Backlog]:
-        began = time.monotonic()
-        found = await self._database.read(due.backlog)
-        now = time.monotonic()
-        self._backlog_until = max(self._backlog_until, now + due.KEPT_TIMES * (now - began))
-        return found
+        """Return the queued jobs of each handler, of all viewers. Raises Unavailable."""
+        return await self._backlog.get()
 
     async def _read(self, visible: Visible) -> Mapping[JobStatus, int]:
         return await self._database.read(lambda tx: ledger.counts(tx, visible=visible))
