@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,9 @@ import sqlalchemy as sa
 from onward import BatchConflict, InvalidParameters, JobRequest, KeyReused, NotFound, Onward, batch
 from onward.backends.base import Role
 from onward.config.settings import load
-from onward.jobs import batches
-from onward.jobs.dispatched import CHUNK
+from onward.jobs import batches, dispatched, ledger
+from onward.jobs.dispatched import CHUNK, Dispatched
+from onward.jobs.options import Options
 from onward.runtime import wiring
 from onward.storage.engine import Database
 from onward.testing import workload
@@ -104,6 +106,22 @@ async def test_the_same_key_gives_the_same_batch(onward: Onward, ledger_url: str
 
 async def _none(ledger_url: str, sql: str) -> bool:
     return await counted(ledger_url, sql) == 0
+
+
+async def test_unique_jobs_of_a_step_are_one_also_where_a_long_batch_is_enqueued(
+    onward: Onward, ledger_url: str, tmp_path: Path
+) -> None:
+    """The process makes jobs of all chunks that are stored, whoever has stored them."""
+    request = workload.unique.job(folder=str(tmp_path))
+    await onward.enqueue(request)
+    enqueuer = onward._open()
+    new = replace(enqueuer._prepared(request, Options()), id=enqueuer._writer.database.ids.next("job", 1))
+    step = Dispatched(stored=[dispatched.encode_chunk([new])], total=1)
+    await enqueuer._writer.run(partial(dispatched.accept, children=step, insert=ledger.accept))
+    await onward.enqueue(batch(notes(tmp_path, CHUNK * 6)))
+    await until(lambda: _none(ledger_url, "SELECT count(*) FROM _ledger.dispatched"))
+    of_the_step = "SELECT count(*) FROM _ledger.jobs WHERE handler = 'conformance.unique'"
+    assert await counted(ledger_url, of_the_step) == 1
 
 
 async def test_a_wrong_child_has_nothing_accepted(onward: Onward, ledger_url: str, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ class BatchEnqueuer:
         return Making(request, prepare=prepare, new_id=lambda kind: ids.next(kind, now // 1000), owner=options.subject)
 
     def _expand(self) -> None:
-        """Make jobs of the chunks of a batch, in a task."""
+        """Make jobs of all chunks that are stored, in a task."""
         self._more = True
         if self._expanding is None or self._expanding.done():
             self._expanding = asyncio.create_task(self._expand_all(), name="batch")
@@ -143,12 +143,10 @@ class BatchEnqueuer:
             self._more = False
             with suppress(StorageError):  # left to maintenance
                 its = self._dispatcher
+                # Also the chunks of steps, whose jobs may be unique.
                 await dispatched.expand_all(
-                    self._writer, self._accept_later, its.dispatch_new, enqueuer=its, left=self._left
+                    self._writer, its.accept_later, its.dispatch_new, enqueuer=its, left=self._left
                 )
-
-    def _accept_later(self, tx: Tx, new: NewJob) -> Job:
-        return self._accept(tx, replace(new, backend=self._dispatcher.route(new.handler, new.backend)))
 
     def close(self) -> None:
         """Leave the rest of a long batch to maintenance."""
