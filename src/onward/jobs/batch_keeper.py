@@ -139,5 +139,5 @@ class BatchKeeper:
                     break
                 after = found.last
                 await commits.rest()
-        await self._writer.run(partial(batches.reopen, batch_id=batch.id), ALONE)
+        await self._writer.run(partial(batches.reopen, batch_id=batch.id, retried=batch.retried), ALONE)
         self._again.add(batch.id)

@@ -432,8 +432,12 @@ def _locked(tx: Tx, batch_id: str, visible: Visible) -> Batch:
 def cancel_children(tx: Tx, limit: int, *, batch: Batch) -> list[Job] | None:
     """Cancel some children of a batch that is STOPPING or CANCELLING: of the former those that do not run.
 
-    Returns those that it has cancelled; None if none were left.
+    Returns those that it has cancelled; None if none were left, or if the batch is in another state by now: a process
+    that has stood still must not cancel what was retried meanwhile.
     """
+    now = _decode(tx.one(_lock, id_=batch.id))
+    if now is None or now.state is not batch.state:
+        return None
     found = tx.scalars(_waiting if batch.state is B.STOPPING else _not_cancelled, batch_=batch.id, limit_=limit)
     cancelled = [_cancelled(tx, job_id, batch.reason) for job_id in sorted(found)]
     return [job for job in cancelled if job is not None] if found else None
@@ -448,10 +452,16 @@ def _cancelled(tx: Tx, job_id: str, reason: str | None) -> Job | None:
 
 
 def cancel_nested(tx: Tx, batch_id: str, *, reason: str | None) -> None:
-    """Cancel a batch with the one that holds it; do nothing if it is over."""
+    """Cancel a batch with the one that holds it; do nothing if it is over, or if that one goes on by now."""
     batch = _decode(tx.one(_lock, id_=batch_id))
-    if batch is not None and not batch.done:
+    if batch is not None and not batch.done and _is_held_in(tx, batch, B.STOPPING, B.CANCELLING):
         _moved(tx, batch, B.CANCELLING, next_job=batch.next_job, reason=reason or STOPPED_WITH)
+
+
+def _is_held_in(tx: Tx, batch: Batch, *states: BatchState) -> bool:
+    """Return whether the batch that holds this one is in one of the states; it is locked after the inner one."""
+    outer = _decode(tx.one(_lock, id_=batch.parent))
+    return outer is not None and outer.state in states
 
 
 def nested_to_cancel(tx: Tx, batch: Batch) -> list[str]:
@@ -481,9 +491,9 @@ def retry_children(tx: Tx, limit: int, *, batch_id: str, status: JobStatus, afte
 
 
 def retry_nested(tx: Tx, batch_id: str) -> None:
-    """Retry a batch with the one that holds it, if it can be retried still."""
+    """Retry a batch with the one that holds it, if it can be retried still, and that one is being retried."""
     batch = _decode(tx.one(_lock, id_=batch_id))
-    if batch is not None and why_not_retried(tx, batch) is None:
+    if batch is not None and _is_held_in(tx, batch, B.RETRYING) and why_not_retried(tx, batch) is None:
         _moved(tx, batch, B.RETRYING, next_job=_then(batch))
 
 
@@ -492,10 +502,10 @@ def nested_to_retry(tx: Tx, batch: Batch) -> list[str]:
     return tx.scalars(_nested_to_retry, batch_=batch.id)
 
 
-def reopen(tx: Tx, batch_id: str) -> None:
-    """Wait for the children of a batch that was retried."""
+def reopen(tx: Tx, batch_id: str, *, retried: int | None = None) -> None:
+    """Wait for the children of a batch that was retried; with `retried`, only if that was its last retry."""
     batch = _decode(tx.one(_lock, id_=batch_id))
-    if batch is not None and batch.state is B.RETRYING:
+    if batch is not None and batch.state is B.RETRYING and retried in (None, batch.retried):
         _moved(tx, batch, B.OPEN, next_job=batch.next_job)
 
 

@@ -684,6 +684,44 @@ async def test_a_batch_that_is_retried_and_then_stopped_has_no_second_job_that_f
     assert [again.id for again in await advance(writer, inner.id)] == [follower.id]
 
 
+async def test_a_process_that_stood_still_cancels_nothing_that_is_retried_since(writer: Writer) -> None:
+    """The process has read that the batch is being cancelled; another one ends that, and the batch is retried."""
+    batch_ = await accepted(writer, batch([*children(2), batch(children(1))]))
+    (inner,) = await inner_of(writer, batch_)
+    await writer.run(partial(batches.cancel, batch_id=batch_.id, reason=None, visible=EVERYTHING))
+    before = await there(writer, batch_.id)
+    await kept(keeping(writer), batch_)
+    assert (await there(writer, batch_.id)).state is BatchState.CANCELLED
+    await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
+    await kept(keeping(writer), batch_)
+    assert await writer.run(partial(batches.cancel_children, limit=9, batch=before)) is None
+    await writer.run(partial(batches.cancel_nested, batch_id=inner.id, reason=None))
+    assert [len(await with_status(writer, one, S.QUEUED)) for one in (batch_, inner)] == [2, 1]
+    assert [(await there(writer, one.id)).state for one in (batch_, inner)] == [BatchState.OPEN] * 2
+
+
+async def test_a_process_that_stood_still_does_not_end_a_later_retry(writer: Writer) -> None:
+    """Not all children of the later one are queued again by then; nor is a batch in the batch retried by itself."""
+    batch_ = await accepted(writer, batch([*children(2), batch(children(1))]))
+    (inner,) = await inner_of(writer, batch_)
+    retry = partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING)
+    for one in (inner, batch_):
+        await end(writer, one, S.FAILED)
+    await advance(writer, inner.id)
+    first = await writer.run(retry)
+    await kept(keeping(writer), batch_)
+    for one in (inner, batch_):
+        await end(writer, one, S.FAILED)
+    await advance(writer, inner.id)
+    await writer.run(partial(batches.retry_nested, batch_id=inner.id))
+    assert [(await there(writer, one.id)).state for one in (batch_, inner)] == [BatchState.DONE] * 2
+    second = await writer.run(retry)
+    await writer.run(partial(batches.reopen, batch_id=batch_.id, retried=first.retried))
+    assert (await there(writer, batch_.id)).state is BatchState.RETRYING
+    await writer.run(partial(batches.reopen, batch_id=batch_.id, retried=second.retried))
+    assert (await there(writer, batch_.id)).state is BatchState.OPEN
+
+
 async def test_a_batch_is_not_retried_once_what_followed_is_deleted(writer: Writer) -> None:
     """Otherwise the job that followed would do so a second time."""
     batch_ = await accepted(writer, batch(children(2), then=THEN))
