@@ -208,8 +208,8 @@ def resume(tx: Tx, job: Job, *, runner: str, worker: str) -> Job | None:
     crashed = False
     if now.status is S.QUEUED:
         ended = attempts[-1]
-        if ended.error is None:  # it has ended by itself, and a wait of the job has ended since
-            return None
+        if ended.error is None or ended.counts_as_attempt or ended.error.code not in ("LEASE_LOST", "HANDED_BACK"):
+            return None  # it has ended by itself, and a wait of the job has ended since, or its next attempt is due
         crashed = ended.error.code == "LEASE_LOST"
         attempts = attempts[:-1]
         tx.count(now.owner, S.QUEUED, -1)

@@ -12,10 +12,11 @@ from typing import Any, cast
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import claims, due, ledger, recovery
+from onward.jobs import claims, due, ledger, recording, recovery
 from onward.jobs.dispatched import Expander
 from onward.jobs.leases import Lease
-from onward.jobs.model import Job
+from onward.jobs.model import Job, JobError
+from onward.jobs.outcome import Outcome
 from onward.jobs.row import Claim
 from onward.jobs.runner import Runner, build_runner
 from onward.jobs.running import Running, StopReason
@@ -31,7 +32,7 @@ from onward.storage.writer import Grouped, Writer
 from onward.telemetry.metrics import Metrics
 from onward.telemetry.tracing import Tracing
 from onward.telemetry.watchdog import Watchdog
-from tests.ledgers import OLDER, accept, locked, new_job, writing
+from tests.ledgers import OLDER, accept, locked, new_job, route, writing
 from tests.runners import NOTHING
 
 S = JobStatus
@@ -200,6 +201,17 @@ async def test_a_claim_whose_commit_s_answer_was_lost_is_handed_back(
         (taken,), _ = await made.claim_due("here", 1)
         await asyncio.sleep(0.5)
         assert now(writer, taken).status is S.RUNNING
+
+
+def test_an_attempt_whose_end_was_recorded_is_not_resumed_once_the_next_one_is_due(writer: Writer) -> None:
+    """The answer to the commit was lost in an outage, and its runner records the end again: it counts once."""
+    job = claim(writer, "mine")
+    error = JobError("BUSY", "try again", retryable=True, step="only", occurred_at=0)
+    writer.run_sync(lambda tx: recording.record_outcome(tx, job, Outcome(S.RETRYING, error=error), steps=job.steps))
+    assert writer.run_sync(lambda tx: due.promote_due(tx, 1, route=route))
+    assert writer.run_sync(lambda tx: recovery.resume(tx, job, runner="mine", worker="w")) is None
+    after = now(writer, job)
+    assert (after.status, after.counted_attempts) == (S.QUEUED, 1)
 
 
 async def test_a_step_whose_commit_s_answer_was_lost_is_finished_once(
