@@ -160,9 +160,10 @@ class Schedule:
 
     def _make_each(self, tx: Tx, made: Made, due: Sequence[_Due]) -> Made:
         taken = [(one, one.new) for one in _take(tx, due) if one.new is not None]
-        uniqueness.reserve(tx, [new for _, new in taken])  # keys before jobs, as `lock_order` says
-        for one, _ in sorted(taken, key=lambda one: one[0].cancels or ""):
-            if one.cancels is not None:
+        holders = uniqueness.reserve(tx, [new for _, new in taken])  # keys before jobs, as `lock_order` says
+        for one, new in sorted(taken, key=lambda one: one[0].cancels or ""):
+            # The end of a unique job that runs would only be waited for: no job could take its place now.
+            if one.cancels is not None and not uniqueness.is_held_by_running(tx, new, one.cancels, holders):
                 with suppress(Conflict, NotFound):  # it has ended meanwhile
                     last = commands.cancel(tx, one.cancels, reason=CANCEL_REASON, visible=EVERYTHING)
                     if last.done:

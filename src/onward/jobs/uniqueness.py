@@ -17,7 +17,7 @@ from onward.jobs.base import NotUnique
 from onward.jobs.expiry import SPAN
 from onward.jobs.ledger import ID, get
 from onward.jobs.model import Job, NewJob, UniqueKey
-from onward.jobs.states import JobStatus
+from onward.jobs.states import HELD, JobStatus
 from onward.storage import lock_order
 from onward.storage.lock_order import ALONE, ROWS, LockOrder
 from onward.storage.sql import insert_new
@@ -142,6 +142,17 @@ def reserve(tx: Tx, news: Sequence[NewJob], *, parent: str | None = None) -> Hol
     for job_id in sorted(wanted):
         tx.one(_lock_job, id_=job_id)
     return holders
+
+
+def is_held_by_running(tx: Tx, new: NewJob, job_id: str, holders: Holders) -> bool:
+    """Return whether that job runs and holds the new one's key, which it goes on to hold until it has ended.
+
+    `holders` are those of `reserve`.
+    """
+    if new.unique is None or (holder := holders[new.handler, new.unique.digest]).job != job_id:
+        return False
+    job = get(tx, job_id)
+    return job is not None and job.status in HELD and _counts(job, new.unique.situations, holder.until, tx.now)
 
 
 def retake(tx: Tx, again: Iterable[Job]) -> dict[str, Job]:

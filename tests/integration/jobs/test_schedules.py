@@ -338,6 +338,23 @@ def test_a_tick_of_a_unique_handler_is_the_job_that_is_there(writer: Writer, ove
     assert last == {job.id if overlap is ScheduleOverlap.ALLOW else made.jobs[0].id}
 
 
+def test_a_running_unique_job_is_not_cancelled_by_a_tick_that_can_make_none(writer: Writer) -> None:
+    """The job holds its key until it has ended, so that none would take its place."""
+    schedules = Schedules({}, preparation(only, keys=(Fernet.generate_key().decode(),)))
+    cancels = ScheduleOverlap.CANCEL_LAST
+    entry = schedules.entry("nightly", "reports.only", {"password": "x" * 9}, YEARLY, overlap=cancels)
+    writer.run_sync(partial(schedules.create, entry=entry, by=None), ALONE)
+    put_off(writer)
+    (job,) = tick(writer, leader(schedules)).jobs
+    held = {"status": JobStatus.RUNNING.value, "runner": "runner_x"}
+    claim = sa.update(jobs).where(jobs.c.id == job.id).values(held).returning(jobs.c.id)
+    writer.run_sync(lambda tx: tx.execute_once(claim), ALONE)
+    put_off(writer)
+    assert tick(writer, leader(schedules)).jobs == []
+    assert the_job(writer, job.id).status is JobStatus.RUNNING
+    assert shown(writer, "nightly", schedules).last_job == job.id
+
+
 def of_one_handler(writer: Writer, its: Handler, params: dict[str, Any]) -> None:
     """Create the schedule "nightly" of the handler, in a process that has a key."""
     schedules = Schedules({}, preparation(its, keys=(Fernet.generate_key().decode(),)))
