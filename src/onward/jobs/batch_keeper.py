@@ -104,7 +104,9 @@ class BatchKeeper:
         its = self._enqueuer
         accept, route = partial(refused.accept, insert=its.accept_later, enqueuer=its), its.route
         following = await self._writer.run(lambda tx: batches.advance(tx, batch.id, accept=accept, route=route), ALONE)
-        self._enqueuer.dispatch_new(following)
+        # A `then` that runs again was counted as accepted when it followed for the first time.
+        self._enqueuer.dispatch([job for job in following if job.run > 1])
+        self._enqueuer.dispatch_new([job for job in following if job.run == 1])
         self._again.add(batch.id)  # it may be STOPPING now
         if batch.parent is not None:
             self.look(batch.parent)

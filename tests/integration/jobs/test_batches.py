@@ -652,6 +652,26 @@ async def test_the_then_of_a_batch_in_a_batch_runs_again_after_its_children(writ
     assert (await there(writer, batch_.id)).state is BatchState.DONE
 
 
+async def test_a_then_that_runs_again_is_no_accepted_job(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job is delivered, and counts as accepted once."""
+    enqueuer, new = Enqueuer(), list[str]()
+    monkeypatch.setattr(enqueuer, "dispatch_new", lambda jobs: new.extend(job.id for job in jobs))
+    keeper = BatchKeeper(writer, enqueuer, Metrics())
+    batch_ = await accepted(writer, batch(children(1), then=THEN))
+    await end(writer, batch_, S.FAILED)
+    await kept(keeper, batch_)
+    follower = (await there(writer, batch_.id)).next_job
+    assert new == [follower]
+    await end_one(writer, str(follower), S.FAILED)
+    await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
+    await kept(keeper, batch_)
+    await end(writer, batch_)
+    enqueuer.dispatched.clear()
+    await kept(keeper, batch_)
+    assert (await there(writer, batch_.id)).state is BatchState.DONE
+    assert (new, enqueuer.dispatched) == ([follower], [follower])
+
+
 async def test_a_retry_is_refused_if_all_that_failed_is_in_a_batch_whose_then_has_succeeded(writer: Writer) -> None:
     batch_ = await accepted(writer, batch([batch(children(1), then=THEN)]))
     (inner,) = await inner_of(writer, batch_)
