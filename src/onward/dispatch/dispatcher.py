@@ -138,7 +138,7 @@ class Dispatcher:
     def accept_undelivered(self, tx: Tx, new: NewJob) -> Job:
         """Accept a job that nobody here delivers: maintenance does, as soon as the transaction is committed."""
         job = uniqueness.accept(tx, new, self._insert_undelivered)
-        self.count([job])
+        tx.once_committed.append(partial(self.count, [job]))  # the transaction may be run again, or undone
         return job
 
     def _insert_undelivered(self, tx: Tx, new: NewJob) -> Job:

@@ -58,6 +58,23 @@ async def test_finished_jobs_are_counted_by_handler_and_status(tmp_path: Path) -
     assert samples["onward_jobs_running"] == 0
 
 
+async def test_a_job_that_maintenance_delivers_is_counted_once_it_is_committed(tmp_path: Path) -> None:
+    """The transaction of a failure and its job may be undone, and run again."""
+    async with processing(tmp_path) as process:
+        dispatcher, writer = process.onward.dispatcher, process.onward.writer
+        new = dispatcher.prepare("tests.talk", {}, owner=None)
+
+        def undone(tx: Tx) -> None:
+            dispatcher.accept_undelivered(tx, new)
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            await writer.run(undone)
+        assert process.metrics()['onward_jobs_accepted_total{handler="tests.talk"}'] == 0
+        await writer.run(partial(dispatcher.accept_undelivered, new=new))
+        assert process.metrics()['onward_jobs_accepted_total{handler="tests.talk"}'] == 1
+
+
 async def test_a_failed_attempt_with_another_one_to_follow_is_a_retry(tmp_path: Path) -> None:
     async with processing(tmp_path) as process:
         await process.run("tests.unsure")
