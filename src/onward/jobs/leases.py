@@ -181,6 +181,7 @@ class Lease:
             self._dying.add(runner)
         seen, left = batch is not None, False
         while batch is not None:
+            count_rescued(self._metrics, batch.released)  # now: the next commit may fail
             released += batch.released
             left = batch.left
             if not batch.more or self._stop.wait(commits.pause_s):
@@ -192,4 +193,3 @@ class Lease:
             self._dying.discard(runner)
         if released or (seen and not left):
             self._log.warning("a process died", runner=runner, jobs=len(released))
-            count_rescued(self._metrics, released)

@@ -20,6 +20,7 @@ from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
 from onward.storage.base import Unavailable
+from onward.storage.batches import FIRST_ROWS
 from onward.storage.lock_order import LockOrder
 from onward.storage.tables import jobs, runners
 from onward.storage.writer import Writer
@@ -288,6 +289,30 @@ def test_a_reclaim_that_ends_halfway_is_gone_on_with_by_another_process(writer: 
     Observer(writer).lease._reclaim("stranger", 1)
     crashes = sa.select(jobs.c.deaths, sa.func.count()).group_by(jobs.c.deaths)
     assert sorted(writer.run_sync(lambda tx: tx.all(crashes))) == [(0, recovery.ROWS + 1), (1, recovery.ROWS + 1)]
+
+
+def test_jobs_that_were_reclaimed_before_an_outage_are_counted(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The observer that goes on with the dead process finds the others alone."""
+    writer.run_sync(
+        lambda tx: tx.execute(_enter, id="stranger", beat=1, place="", name="s", started_at=tx.now, **OLDER)
+    )
+    crowd(writer, "stranger", recovery.ROWS)
+    lease = Observer(writer).lease
+    run, commits = writer.run_sync, [True]
+
+    def once(*given: Any, **options: Any) -> Any:
+        if not commits:
+            raise Unavailable("away")
+        commits.pop()
+        return run(*given, **options)
+
+    monkeypatch.setattr(writer, "run_sync", once)
+    with pytest.raises(Unavailable):
+        lease._reclaim("stranger", 1)
+    assert f"onward_lease_rescues_total {FIRST_ROWS}.0" in lease._metrics.text().decode()
+    monkeypatch.setattr(writer, "run_sync", run)
+    lease._reclaim("stranger", None)
+    assert f"onward_lease_rescues_total {recovery.ROWS}.0" in lease._metrics.text().decode()
 
 
 def test_a_locked_job_of_a_dead_process_delays_no_other(postgres_ledger: str, clock: Clock) -> None:
