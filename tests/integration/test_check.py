@@ -28,6 +28,16 @@ from tests.integration.telemetry.collector import collecting
 from tests.processes import onward
 from tests.servers import free_port, redis_server
 
+ONCE = """
+from datetime import timedelta
+
+from onward import JobContext, Unique, handler
+
+
+@handler("shop.once", unique=Unique(within=timedelta(days=90)))
+async def once(job: JobContext) -> None: ...
+"""
+
 
 class Away(Backend):
     """A backend whose service is not there."""
@@ -191,6 +201,19 @@ def test_a_missing_module_is_wrong(key: str, project: Path) -> None:
     (one,) = found(project, key, **{key: {"modules": ["nowhere"]}})
     assert one.state is State.WRONG
     assert f"{key}.modules" in one.fix
+
+
+def test_jobs_that_are_to_be_unique_for_longer_than_they_are_kept_are_a_warning(project: Path) -> None:
+    """The key of a job is deleted with it."""
+    (project / "once_shop.py").write_text(ONCE)
+
+    def warned(days: int) -> list[str]:
+        kept = {"jobs_days": days, "keys_days": 0}
+        every = findings(enter(project, handlers={"modules": ["once_shop"]}, retention=kept))
+        return [one.message for one in every if one.state is State.WARNING and "is unique within" in one.message]
+
+    words = "shop.once is unique within 90 days, 0:00:00, and finished jobs are kept for 30 days, 0:00:00 only"
+    assert [warned(days) for days in (30, 90, 0)] == [[words], [], []]
 
 
 def test_a_handlers_module_that_cannot_be_imported_is_reported_once(project: Path) -> None:

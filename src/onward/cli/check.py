@@ -77,6 +77,7 @@ def _handlers(settings: Settings, handlers: Mapping[str, Handler], database: Dat
     names = sorted(handlers)
     yield Finding("handlers", State.OK, ", ".join(names))
     yield from values.check_patterns(settings, names)
+    yield from values.check_unique(settings, handlers)
     yield from check_handlers(database, names)
     yield from check_queues(database, values.routes(settings, handlers).destinations)
 

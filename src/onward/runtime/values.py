@@ -67,6 +67,16 @@ def check_patterns(settings: Settings, handlers: Collection[str]) -> Iterator[Fi
                 yield Finding("handlers", State.WARNING, words, fix)
 
 
+def check_unique(settings: Settings, handlers: Mapping[str, Handler]) -> Iterator[Finding]:
+    """Warn of handlers whose jobs are to be unique for longer than finished jobs are kept: a key goes with its job."""
+    days = settings.retention.jobs_days
+    for name, one in sorted(handlers.items()):
+        within = None if one.unique is None else one.unique.within
+        if days and within is not None and within > timedelta(days=days):
+            words = f"{name} is unique within {within}, and finished jobs are kept for {timedelta(days=days)} only"
+            yield Finding("handlers", State.WARNING, words, "give retention.jobs_days more days, or a shorter within")
+
+
 def priorities(settings: Settings) -> Patterns[int]:
     """Return each handler's priority as the ledger has it: smaller goes first."""
     return Patterns(0, {name: -queue.priority for name, queue in settings.queues.items()})
