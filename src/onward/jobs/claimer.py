@@ -73,9 +73,9 @@ class Claimer:
         job = claims.claim(tx, job_id, runner=runner, worker=worker, backend=backend, isolated=self._isolated)
         if job is not None:
             return job
-        there = claims.destination(tx, job_id)
+        there, isolated = claims.in_line(tx, job_id)
         if there is None or there == backend:
-            return there if claims.must_run_isolated(tx, job_id) else None
+            return there if isolated else None
         if there in self._takes:
             return self._claim(tx, job_id=job_id, backend=there)
         due.give_back(tx, job_id)

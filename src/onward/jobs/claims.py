@@ -134,8 +134,7 @@ _next_isolated = (
     .limit(1)
     .with_hint(jobs, BY_DANGER, "sqlite")
 )
-_crashes = sa.select(jobs.c.deaths).where(ID, ready_row)
-_destination = sa.select(jobs.c.backend).where(ID, ready_row)
+_in_line = sa.select(jobs.c.backend, jobs.c.deaths).where(ID, ready_row)
 _held_by = (
     sa.select(*row.columns(row.Claim)).where(held, jobs.c.runner == _p("runner_")).with_hint(jobs, BY_HOLDER, "sqlite")
 )
@@ -207,15 +206,10 @@ def claim_limited(
     return [claimed[job_id] for job_id in admitted if job_id in claimed], len(admitted) < limit
 
 
-def destination(tx: Tx, job_id: str) -> str | None:
-    """Return the destination of a queued job; None for any other."""
-    return tx.scalar(_destination, id_=job_id)
-
-
-def must_run_isolated(tx: Tx, job_id: str) -> bool:
-    """True if the job is queued and has to run in a process of its own."""
-    crashes = tx.scalar(_crashes, id_=job_id)
-    return crashes is not None and crashes >= CRASHES_BEFORE_ISOLATION
+def in_line(tx: Tx, job_id: str) -> tuple[str | None, bool]:
+    """Return the destination of a queued job, None for any other, and whether it has to run in a process of its own."""
+    there, crashes = tx.one(_in_line, id_=job_id) or (None, 0)
+    return there, crashes >= CRASHES_BEFORE_ISOLATION
 
 
 def next_isolated(tx: Tx, *, backend: str) -> str | None:

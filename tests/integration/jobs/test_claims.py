@@ -22,7 +22,7 @@ from onward.jobs.timings import Timings
 from onward.storage.tables import jobs, runners
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
-from tests.ledgers import OLDER, accept, new_job, writing
+from tests.ledgers import OLDER, accept, new_job, note_statements, writing
 
 S = JobStatus
 _crash = sa.update(jobs).where(jobs.c.id == sa.bindparam("id_")).values(deaths=sa.bindparam("crashes_"))
@@ -90,6 +90,17 @@ async def test_jobs_that_are_delivered_together_are_claimed_by_one_statement(
     assert kept == found[:3]
 
 
+def test_a_delivery_of_a_running_job_takes_three_statements(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim, the look for limits, and one look at where else the job may run."""
+    lease = SimpleNamespace(id="one", name="one")
+    claimer = Claimer(writer, lease, None, Timings(), takes=(), isolated=False)  # type: ignore[arg-type]
+    job = writer.run_sync(accept)
+    writer.run_sync(lambda tx: claim(tx, job))
+    seen = note_statements(writer, monkeypatch)
+    assert writer.run_sync(lambda tx: claimer._claim(tx, job_id=job.id, backend="here")) is None
+    assert sum(bool(re.search(r"jobs\b", text)) for text in seen) == 3, seen
+
+
 def test_the_most_urgent_are_claimed_first(writer: Writer) -> None:
     """The smaller priority number goes first, then the job that has waited longest."""
     accepted = [writer.run_sync(lambda tx, p=p: accept(tx, priority=p)) for p in (5, 0, -5, 0, 5, -5)]  # type: ignore[misc]
@@ -137,10 +148,10 @@ def test_a_job_whose_runner_crashed_twice_runs_isolated(writer: Writer) -> None:
     writer.run_sync(lambda tx: tx.execute(_crash, id_=job.id, crashes_=claims.CRASHES_BEFORE_ISOLATION))
     assert writer.run_sync(lambda tx: claim_due(tx, "one", 5)) == []
     assert writer.run_sync(lambda tx: claim(tx, job)) is None
-    assert writer.run_sync(lambda tx: claims.must_run_isolated(tx, job.id))
+    assert writer.run_sync(lambda tx: claims.in_line(tx, job.id)) == ("here", True)
     assert writer.run_sync(lambda tx: claims.next_isolated(tx, backend="here")) == job.id
     assert writer.run_sync(lambda tx: claim(tx, job, isolated=True)) is not None
-    assert not writer.run_sync(lambda tx: claims.must_run_isolated(tx, job.id))
+    assert writer.run_sync(lambda tx: claims.in_line(tx, job.id)) == (None, False)
 
 
 def test_a_claim_that_is_over_can_write_nothing(writer: Writer) -> None:

@@ -113,5 +113,5 @@ def test_a_job_that_runs_isolated_is_blocked_too(writer: Writer) -> None:
     """No process is started for a job that may not start."""
     job = writer.run_sync(paused)
     writer.run_sync(lambda tx: tx.execute(sa.update(jobs).values(deaths=2)))
-    assert writer.run_sync(lambda tx: (claim(tx, job.id), claims.must_run_isolated(tx, job.id))) == (None, False)
+    assert writer.run_sync(lambda tx: (claim(tx, job.id), claims.in_line(tx, job.id))) == (None, (None, False))
     assert writer.run_sync(lambda tx: claims.next_isolated(tx, backend="here")) is None
