@@ -34,7 +34,7 @@ _finish_step = (
     sa.update(jobs).where(*_under_claim).values({**_CHANGED, "steps": _p("steps_"), "progress": _p("progress_")})
 )
 _report_progress = sa.update(jobs).where(*_under_claim).values({**_CHANGED, "progress": _p("progress_")})
-_record_each = (
+_record = (
     sa.update(jobs)
     .where(*_under_claim)
     .values(
@@ -57,7 +57,6 @@ _record_each = (
         }
     )
 )
-_record = _record_each.returning(jobs.c.version)
 _record_wait = _record.values({"wait": _p("wait_")})
 _front = (
     sa.select(jobs.c.due_at)
@@ -124,7 +123,7 @@ def finish_each(tx: Tx, finished: Sequence[Finished]) -> list[tuple[tuple[Step, 
 
 def record_each(tx: Tx, succeeded: Sequence[Succeeded]) -> list[JobStatus]:
     """Do as `record_outcome` for jobs that have succeeded. Raises Superseded if one of them is not running any more."""
-    _update_each(tx, _record_each, [_values(tx, one.job, S.RUNNING, *one[1:]) for one in succeeded])
+    _update_each(tx, _record, [_values(tx, one.job, S.RUNNING, *one[1:]) for one in succeeded])
     for one in succeeded:
         _count(tx, one.job, S.RUNNING, one.outcome)
     return [one.outcome.status for one in succeeded]
@@ -180,7 +179,7 @@ def write(  # noqa: PLR0917 - all of them in every call
     statement, values = _record, _values(tx, job, source, outcome, steps, progress)
     if outcome.wait is not None:
         statement, values["wait_"] = _record_wait, row.encode_wait(_wait_of(job, outcome.wait, tx.now))
-    if tx.one(statement, **values) is None:
+    if not tx.execute(statement, **values):
         return False
     _count(tx, job, source, outcome)
     return True

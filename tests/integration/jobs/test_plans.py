@@ -349,7 +349,6 @@ FREQUENT = {
     "finish a step": recording._finish_step,
     "claim several by id": claims._claim_each,
     "record the outcome": recording._record,
-    "record an outcome of several": recording._record_each,
     "look at the limits": admission._candidate,
     "count reservations": admission._count_reserved,
     "find the first that is blocked": admission._first_blocked,
@@ -419,7 +418,7 @@ def test_no_frequent_statement_reads_the_backlog_on_postgresql(postgres_ledger: 
             text, defaults = driver.compiled(statement)
             after = "" if statement is blocked._next_handler else 2**60
             texts[name] = text, {**defaults, **bound, "after_": after}
-        for name, statement in (("steps", recording._finish_step), ("outcomes", recording._record_each)):
+        for name, statement in (("steps", recording._finish_step), ("outcomes", recording._record)):
             text, _, defaults = driver._for_rows(statement)  # type: ignore[attr-defined]
             texts[name] = text, {"rows": json.dumps([{**defaults, **bound, "id_": job_id} for job_id in ids])}
         too_many = {}
