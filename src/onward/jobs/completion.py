@@ -322,23 +322,17 @@ def _finish_each(
     tx: Tx, parts: Sequence[tuple[Running, tuple[Step, ...], object, LogBatch]]
 ) -> Sequence[tuple[tuple[Step, ...], JobStatus]]:
     """Record the finished steps of several jobs."""
-    found = recording.finish_each(
-        tx, [recording.Finished(running.job, steps, result, running.latest) for running, steps, result, _ in parts]
-    )
+    found = recording.finish_each(tx, [(one.job, steps, result, one.latest) for one, steps, result, _ in parts])
     for running, _, _, lines in parts:
-        if lines.pieces:
-            lines.append(tx, running.job)
+        lines.append(tx, running.job)
     return found
 
 
 def _record_each(tx: Tx, parts: Sequence[tuple[Running, Outcome, tuple[Step, ...], LogBatch]]) -> Sequence[JobStatus]:
     """Record the outcomes of several jobs, which have succeeded."""
-    found = recording.record_each(
-        tx, [recording.Succeeded(running.job, outcome, steps, running.latest) for running, outcome, steps, _ in parts]
-    )
+    found = recording.record_each(tx, [(one.job, outcome, steps, one.latest) for one, outcome, steps, _ in parts])
     for running, _, _, lines in parts:
-        if lines.pieces:
-            lines.append(tx, running.job)
+        lines.append(tx, running.job)
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -27,6 +27,10 @@ from onward.storage.transaction import Tx
 ATTEMPTS_KEPT = 100
 
 S = JobStatus
+Finished = tuple[Job, tuple[Step, ...], object, Progress | None]
+"""A step that has succeeded: its job, the steps before it ended, its result, and the progress."""
+Succeeded = tuple[Job, Outcome, tuple[Step, ...], Progress | None]
+"""An attempt that has succeeded: its job, the outcome, the steps before the last one ended, and the progress."""
 _p = sa.bindparam
 _CHANGED = {"version": jobs.c.version + 1, "changed": _p("change")}
 _under_claim = (ID, jobs.c.token == _p("token_"), jobs.c.status == _p("from_"))
@@ -78,44 +82,21 @@ def finish_step(
     after = _advance(steps, result, tx.now)
     values = {"steps_": row.encode_steps(after), "progress_": row.encode_progress(progress)}
     for status in (S.RUNNING, S.CANCELLING):
-        if tx.execute(
-            _finish_step, id_=job.id, token_=job.fencing_token, from_=status._value_, change=tx.change, **values
-        ):
+        if tx.execute(_finish_step, **_claim_values(tx, job, status), **values):
             return after, status
     raise Superseded(job.id)
 
 
-class Finished(NamedTuple):
-    """A step that has succeeded: its job, the steps before it ended, its result, and the progress."""
-
-    job: Job
-    steps: tuple[Step, ...]
-    result: object
-    progress: Progress | None
-
-
-class Succeeded(NamedTuple):
-    """An attempt that has succeeded: its job, the outcome, the steps before the last one ended, and the progress."""
-
-    job: Job
-    outcome: Outcome
-    steps: tuple[Step, ...]
-    progress: Progress | None
-
-
 def finish_each(tx: Tx, finished: Sequence[Finished]) -> list[tuple[tuple[Step, ...], JobStatus]]:
     """Do as `finish_step` for jobs of which each is running. Raises Superseded if one of them is not."""
-    after = [_advance(one.steps, one.result, tx.now) for one in finished]
+    after = [_advance(steps, result, tx.now) for _, steps, result, _ in finished]
     rows = [
         {
-            "id_": one.job.id,
-            "token_": one.job.fencing_token,
-            "from_": "RUNNING",
-            "change": tx.change,
+            **_claim_values(tx, job, S.RUNNING),
             "steps_": row.encode_steps(steps),
-            "progress_": row.encode_progress(one.progress),
+            "progress_": row.encode_progress(progress),
         }
-        for one, steps in zip(finished, after, strict=True)
+        for (job, _, _, progress), steps in zip(finished, after, strict=True)
     ]
     _update_each(tx, _finish_step, rows)
     return [(steps, S.RUNNING) for steps in after]
@@ -123,10 +104,11 @@ def finish_each(tx: Tx, finished: Sequence[Finished]) -> list[tuple[tuple[Step, 
 
 def record_each(tx: Tx, succeeded: Sequence[Succeeded]) -> list[JobStatus]:
     """Do as `record_outcome` for jobs that have succeeded. Raises Superseded if one of them is not running any more."""
-    _update_each(tx, _record, [_values(tx, one.job, S.RUNNING, *one[1:]) for one in succeeded])
-    for one in succeeded:
-        _count(tx, one.job, S.RUNNING, one.outcome)
-    return [one.outcome.status for one in succeeded]
+    rows = [_values(tx, job, S.RUNNING, outcome, steps, progress) for job, outcome, steps, progress in succeeded]
+    _update_each(tx, _record, rows)
+    for job, outcome, _, _ in succeeded:
+        _count(tx, job, S.RUNNING, outcome)
+    return [outcome.status for _, outcome, _, _ in succeeded]
 
 
 def _update_each(tx: Tx, statement: Any, rows: Sequence[dict[str, Any]]) -> None:
@@ -136,22 +118,14 @@ def _update_each(tx: Tx, statement: Any, rows: Sequence[dict[str, Any]]) -> None
 
 def report_progress(tx: Tx, job: Job, progress: Progress) -> None:
     """Record the progress of the running job. Raises Superseded, also when the job is being cancelled."""
-    values = {"progress_": row.encode_progress(progress), "change": tx.change}
-    if not tx.execute(_report_progress, id_=job.id, token_=job.fencing_token, from_=S.RUNNING.value, **values):
+    values = _claim_values(tx, job, S.RUNNING)
+    if not tx.execute(_report_progress, **values, progress_=row.encode_progress(progress)):
         raise Superseded(job.id)
 
 
 def wait_for_thread(tx: Tx, job: Job, *, waits: bool) -> None:
     """Record whether the running job waits for a thread. Does nothing after the end of its claim."""
-    reason = THREAD if waits else None
-    tx.execute(
-        _wait_for_thread,
-        id_=job.id,
-        token_=job.fencing_token,
-        from_=S.RUNNING.value,
-        change=tx.change,
-        reason_=reason,
-    )
+    tx.execute(_wait_for_thread, **_claim_values(tx, job, S.RUNNING), reason_=THREAD if waits else None)
 
 
 def record_outcome(
@@ -201,11 +175,8 @@ def _values(  # noqa: PLR0917 - as `write`
         started.number, outcome.counts_as_attempt, started.backend, started.worker, started.started_at, now, error
     )
     return {
-        "id_": job.id,
-        "token_": job.fencing_token,
-        "from_": source._value_,
+        **_claim_values(tx, job, source),
         "to_": status._value_,
-        "change": tx.change,
         "steps_": row.encode_steps(_close(steps, status, outcome.result, now)),
         "progress_": row.encode_progress(progress or job.progress),
         "attempts_": row.encode_attempts((*job.attempts[:-1], attempt)[-ATTEMPTS_KEPT:]),
@@ -218,6 +189,11 @@ def _values(  # noqa: PLR0917 - as `write`
         "result_": row.encode(outcome.result) if status is S.SUCCEEDED else None,
         "error_": None if status is S.CANCELLED else row.encode_error(error),
     }
+
+
+def _claim_values(tx: Tx, job: Job, source: JobStatus) -> dict[str, Any]:
+    """Return the values of any write under the claim of a job that is in the status `source`."""
+    return {"id_": job.id, "token_": job.fencing_token, "from_": source._value_, "change": tx.change}
 
 
 def _front_of_line(tx: Tx, job: Job) -> int:

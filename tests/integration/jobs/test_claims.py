@@ -182,12 +182,12 @@ def test_steps_and_outcomes_of_several_jobs_are_those_of_each(writer: Writer) ->
         for _ in range(3)
         if (job := writer.run_sync(lambda tx: claim(tx, accept(tx, steps=("a", "b"), owner="ada")))) is not None
     ]
-    finish = [recording.Finished(job, job.steps, job.id, Progress(2)) for job in together]
+    finish = [(job, job.steps, job.id, Progress(2)) for job in together]
     writer.run_sync(lambda tx: recording.finish_step(tx, apart, apart.steps, apart.id, Progress(2)))
     finished = writer.run_sync(lambda tx: recording.finish_each(tx, finish))
     assert [status for _, status in finished] == [S.RUNNING, S.RUNNING]
     ended = [
-        recording.Succeeded(job, Outcome(S.SUCCEEDED, result={"n": job.id}), steps, Progress(3))
+        (job, Outcome(S.SUCCEEDED, result={"n": job.id}), steps, Progress(3))
         for job, (steps, _) in zip(together, finished, strict=True)
     ]
     steps_apart = writer.run_sync(lambda tx: ledger.get(tx, apart.id)).steps  # type: ignore[union-attr]
@@ -213,8 +213,8 @@ def test_several_jobs_are_written_as_a_whole_or_not_at_all(writer: Writer) -> No
     assert first is not None
     assert second is not None
     writer.run_sync(lambda tx: tx.execute(_cancelling, id_=second.id))
-    finish = [recording.Finished(job, job.steps, 1, None) for job in (first, second)]
-    ended = [recording.Succeeded(job, Outcome(S.SUCCEEDED), job.steps[:1], None) for job in (first, second)]
+    finish = [(job, job.steps, 1, None) for job in (first, second)]
+    ended = [(job, Outcome(S.SUCCEEDED), job.steps[:1], None) for job in (first, second)]
     for write in (lambda tx: recording.finish_each(tx, finish), lambda tx: recording.record_each(tx, ended)):
         with pytest.raises(Superseded):
             writer.run_sync(write)
