@@ -124,7 +124,7 @@ class Executor:
             result = await self._steps.run_in_process(running, step, running.process, inputs)
             return redact_value(storable(result, None), running.secrets)  # that process has checked and written it
         if given is None:
-            arguments = _arguments(handler, running.job, params)
+            arguments = arguments_of(handler, params, running.job.params_version)
             values: tuple[Any, ...] = ()
             if (takes := handler.results) is not None:
                 with running.paused_limit():
@@ -161,11 +161,6 @@ class Executor:
             trace = redact("".join(traceback.format_exception(raised)).rstrip(), running.secrets)
             self._log.error("handler raised", step=step, exception=trace)
 
-    @property
-    def out_of_threads(self) -> bool:
-        """True if no further thread is started for a plain function."""
-        return self._steps.out_of_threads
-
     def drain(self) -> None:
         """Hand back the jobs that wait for a thread."""
         self._steps.drain()
@@ -191,7 +186,3 @@ def _steps_of(job: Job, handler: Handler) -> tuple[Step, ...] | None:
         return None
     first, *rest = (Step(step.name, index) for index, step in enumerate(handler.steps))
     return (replace(first, status=StepStatus.RUNNING, started_at=job.attempts[-1].started_at), *rest)
-
-
-def _arguments(handler: Handler, job: Job, params: dict[str, Any]) -> dict[str, Any]:
-    return arguments_of(handler, params, job.params_version)

@@ -66,6 +66,7 @@ class Runner:
         *,
         claimer: Claimer,
         executor: Executor,
+        threads: StepThreads,
         completion: Completion,
         control: Control,
         progress: ProgressReporter,
@@ -78,6 +79,7 @@ class Runner:
     ) -> None:
         self._claimer = claimer
         self._executor = executor
+        self._threads = threads
         self._completion = completion
         self._control = control
         self._progress = progress
@@ -100,7 +102,7 @@ class Runner:
     @property
     def out_of_threads(self) -> bool:
         """Return whether plain functions wait, because too many go on past their time limit."""
-        return self._executor.out_of_threads
+        return self._threads.exhausted
 
     @property
     def draining(self) -> bool:
@@ -281,6 +283,7 @@ def build_runner(
     return Runner(
         claimer=Claimer(writer, lease, control, timings, takes=takes, isolated=isolate is None),
         executor=executor,
+        threads=threads,
         completion=completion,
         control=control,
         progress=progress,

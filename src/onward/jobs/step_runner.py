@@ -154,11 +154,6 @@ class StepRunner:
             self._log.error(EXHAUSTED, overrun=self._threads.overrun)
         raise TimedOut("it ran longer than its time limit")
 
-    @property
-    def out_of_threads(self) -> bool:
-        """Return whether no further thread is started for a plain function."""
-        return self._threads.exhausted
-
     def drain(self) -> None:
         """Hand back the jobs that wait for a thread."""
         for running in self._waiting:
