@@ -169,9 +169,10 @@ class Driver(ABC):
     def begin_read(self, connection: Any, *, snapshot: bool = False) -> None:
         """Prepare a connection for the statements of one function; in a snapshot they see one state of the database."""
 
-    @abstractmethod
     def end_read(self, connection: Any) -> None:
         """End the transaction that `begin_read` may have begun."""
+        if not self.is_idle(connection):
+            connection.execute("COMMIT")
 
     def give_back_space(self, tx: Tx, limit: int) -> int:  # noqa: ARG002 - PostgreSQL's autovacuum reuses it
         """Give at most so many unused pages back to the file system; return how many, and 0 where none is left."""

@@ -232,10 +232,6 @@ class PostgreSQL(Driver):
         elif snapshot:
             connection.execute(f"BEGIN {SNAPSHOT_LEVEL}")
 
-    def end_read(self, connection: Any) -> None:
-        if not self.is_idle(connection):
-            connection.execute("COMMIT")
-
     def join(self, tx: Tx) -> tuple[int, int, int, str | None]:
         if not tx.scalar(HAS_META):
             return 0, 0, 0, None

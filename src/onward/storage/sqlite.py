@@ -231,10 +231,6 @@ class SQLite(Driver):
         if snapshot:
             connection.execute("BEGIN")
 
-    def end_read(self, connection: Any) -> None:
-        if not self.is_idle(connection):
-            connection.execute("COMMIT")
-
     def give_back_space(self, tx: Tx, limit: int) -> int:
         # A quarter may stay empty, because the next jobs need the space again.
         before: int = tx.scalar(_pages) or 0
