@@ -59,7 +59,8 @@ class Background(Backend):
                 await self._claimer
 
     def wake(self) -> None:
-        self._ask()
+        self._any_left = True
+        self._more.set()
 
     def local_runner(self) -> str | None:
         # Not while others wait that had a slot when they were accepted, so that these stay few.
@@ -88,7 +89,7 @@ class Background(Backend):
                 self._waiting.append(ids)
                 self._more.set()
             else:
-                self._ask()
+                self.wake()
                 break  # they wait in the ledger
 
     async def _in_order(self, job_ids: Sequence[str]) -> None:
@@ -128,11 +129,6 @@ class Background(Backend):
             self._any_left = True
         if self._any_left or self._waiting:
             self._more.set()
-
-    def _ask(self) -> None:
-        """Ask the ledger for jobs as soon as a slot is free."""
-        self._any_left = True
-        self._more.set()
 
     async def _claim_more(self) -> None:
         """Fill free slots with waiting requests, then with waiting jobs of the ledger."""
