@@ -14,7 +14,7 @@ from onward.jobs.ledger import horizon
 from onward.jobs.model import Job
 from onward.jobs.outcome import NEVER
 from onward.jobs.states import UNCLAIMED, JobStatus
-from onward.storage.sql import as_list, from_on, in_array
+from onward.storage.sql import as_list, from_on, in_array, one_of
 from onward.storage.tables import (
     BY_CALLER,
     BY_CHANGE,
@@ -131,7 +131,7 @@ _backlog = (
     .group_by(jobs.c.handler, jobs.c.backend)
     .order_by(jobs.c.handler, jobs.c.backend)
 )
-_unclaimed = jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(UNCLAIMED)])
+_unclaimed = one_of(jobs.c.status, UNCLAIMED)
 _destination = row.columns(row.Destination)
 _destinations = sa.select(*_destination).where(_unclaimed).distinct()
 _new_destinations = (

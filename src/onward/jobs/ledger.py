@@ -13,7 +13,7 @@ from onward.jobs.concurrency import KEY
 from onward.jobs.key_limits import UNPLACED
 from onward.jobs.model import Job, NewJob, Visible
 from onward.jobs.states import HELD, TERMINAL, UNCLAIMED, JobStatus
-from onward.storage.sql import as_list, in_array
+from onward.storage.sql import as_list, in_array, one_of
 from onward.storage.tables import SLOTS, jobs
 from onward.storage.tables import commits as _commits
 from onward.storage.tables import counts as _counts
@@ -24,11 +24,7 @@ _insert = sa.insert(jobs)
 _get = sa.select(*row.ALL).where(ID)
 _claim = (
     sa.select(jobs.c.id)
-    .where(
-        ID,
-        jobs.c.token == sa.bindparam("token_"),
-        jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted(HELD)]),
-    )
+    .where(ID, jobs.c.token == sa.bindparam("token_"), one_of(jobs.c.status, HELD))
     .with_for_update()  # until the commit: nobody claims the job meanwhile
 )
 _get_many = sa.select(*row.ALL).where(in_array(jobs.c.id, "ids"))
@@ -84,15 +80,14 @@ _open_anonymous = sa.select(sa.func.count()).select_from(
         # As an expression: the handler's own index has its finished jobs as well.
         sa.text("handler || '' = :handler_"),
         jobs.c.owner.is_(None),
-        jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in _OPEN]),
+        one_of(jobs.c.status, _OPEN),
     )
     .limit(sa.bindparam("most_"))
     .subquery()
 )
 _next_handler = sa.select(sa.func.min(jobs.c.handler)).where(jobs.c.handler > sa.bindparam("after_"))
 _waiting_of = sa.select(sa.func.count()).where(
-    jobs.c.handler == sa.bindparam("handler_"),
-    jobs.c.status.in_([sa.literal_column(f"'{status}'") for status in sorted({*UNCLAIMED, JobStatus.WAITING})]),
+    jobs.c.handler == sa.bindparam("handler_"), one_of(jobs.c.status, {*UNCLAIMED, JobStatus.WAITING})
 )
 _next_sqlite = sa.select(_commits.c.n + 1)
 _oldest_postgresql = sa.text("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)")
