@@ -123,8 +123,8 @@ def set_theoretical_arrival(tx: Tx, handler: str, arrival: int) -> None:
 
 
 def any_limits(tx: Tx) -> bool:
-    """True if any handler is paused or limited."""
-    return bool(tx.scalar(_any))
+    """True if any handler is paused or limited, or was at the begin of the transaction."""
+    return bool(tx.scalar(_any)) if tx.any_limits is None else tx.any_limits
 
 
 def all_limits(tx: Tx) -> dict[str, HandlerLimits]:

@@ -322,7 +322,6 @@ class PostgreSQLWriteConnection(WriteConnection):
         self._heartbeats = heartbeats
         self._writer = secrets.token_hex(8)
         self._mark = ""
-        self._any_limits = False
 
     def _prepare(self, connection: Any) -> None:
         self._database.driver.begin_read(connection)
@@ -339,13 +338,13 @@ class PostgreSQLWriteConnection(WriteConnection):
             else:
                 self._connection.execute("BEGIN")  # the session has the writer's settings
             tx.execute(BEGIN, writer=self._writer, mark=self._mark)
-        change, now, self._any_limits = tx.first_row()
+        change, now, tx.any_limits = tx.first_row()
         if not is_change:
             self._heartbeats.append(change)
         return change, now
 
     def lock_jobs(self, tx: Tx, batch: Collection[Ordered], *, in_order: bool) -> None:
-        if (self._any_limits or not in_order) and len(ids := lock_order.job_ids(batch)) > 1:
+        if (tx.any_limits or not in_order) and len(ids := lock_order.job_ids(batch)) > 1:
             tx.all(LOCK_JOBS, ids=as_list(ids))
 
     def commit(self, tx: Tx, slot: int, deadline: float) -> None:

@@ -34,6 +34,7 @@ class Tx:
         self._insert: Any = None
         self.change = 0
         self.clock_shift = 0  # from the process's clock to the ledger's, in microseconds
+        self.any_limits: bool | None = None  # of handlers, at the begin; None if the database was not asked then
         self.deltas: dict[tuple[str, str], int] = {}
         self.figures: dict[tuple[Any, ...], int] = {}
         self.noted: list[Any] = []  # by the functions of the transaction, for `at_end`

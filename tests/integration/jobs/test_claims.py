@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from onward.jobs import admission, claims, due, ledger, recording, recovery
+from onward.jobs import admission, claims, concurrency, due, ledger, recording, recovery
 from onward.jobs.base import Superseded
 from onward.jobs.claimer import Claimer
 from onward.jobs.model import Job, Progress, Visible
@@ -99,6 +99,27 @@ def test_a_delivery_of_a_running_job_takes_three_statements(writer: Writer, monk
     seen = note_statements(writer, monkeypatch)
     assert writer.run_sync(lambda tx: claimer._claim(tx, job_id=job.id, backend="here")) is None
     assert sum(bool(re.search(r"jobs\b", text)) for text in seen) == 3, seen
+
+
+async def test_whether_there_are_limits_is_known_from_the_begin_on_postgresql(
+    postgres_ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim from the line does not ask again."""
+    lease, control = SimpleNamespace(id="one", name="one"), SimpleNamespace(claimed=lambda _jobs: None)
+    with writing(postgres_ledger) as writer:
+        claimer = Claimer(writer, lease, control, Timings(), takes=(), isolated=False)  # type: ignore[arg-type]
+        seen = note_statements(writer, monkeypatch)
+        for paused in (False, True, False):
+            if paused:
+                await writer.run(lambda tx: concurrency.pause(tx, "conformance.paused", by=None))
+            else:
+                await writer.run(lambda tx: concurrency.resume(tx, "conformance.paused"))
+            job = await writer.run(accept)
+            claimer.any_limits = True  # so that the claim wants to know
+            found = await claimer.claim_due("here", 5, exclude=(), isolated=None)
+            assert [one.id for one in found.jobs] == [job.id]
+            assert claimer.any_limits is paused
+        assert writer.database.driver.compiled(concurrency._any)[0] not in seen
 
 
 def test_the_most_urgent_are_claimed_first(writer: Writer) -> None:
