@@ -68,12 +68,11 @@ class Driver(ABC):
     def __init__(self, compiler: Any, place: Place) -> None:
         self.place = place
         self._compiler = compiler
-        self.compiled = StatementCache(
-            self._compile
-        )  # a statement's text, with names for values, and its literal values
+        self.compiled = StatementCache(self.rendered)
         self._statements: StatementCache[Any] = self.compiled
 
-    def _compile(self, statement: Any) -> tuple[str, dict[str, Any]]:
+    def rendered(self, statement: Any) -> tuple[str, dict[str, Any]]:
+        """Return a statement's text, with names for values, and the values that it brings along."""
         done = statement.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})
         return self.place.named(str(done)), defaults_of(done)
 
@@ -81,11 +80,6 @@ class Driver(ABC):
         """Run a statement that is kept; `params` may have more names than it needs."""
         text, defaults = self.compiled(statement)
         cursor.execute(text, {**defaults, **params} if defaults else params)
-
-    def rendered(self, statement: Any) -> tuple[str, dict[str, Any]]:
-        """Return the same for a statement of a single use, without keeping it."""
-        done = statement.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})
-        return self.place.named(str(done)), dict(done.params)
 
     def insert_many(self, cursor: Any, insert: Any, rows: list[dict[str, Any]]) -> None:
         """Insert rows, each with a value for each column that the statement names, in their order."""
