@@ -5,8 +5,7 @@ Where all fields below a root field are plain attributes, or made at once of the
 nothing: for anything unusual (an error, a null where none is allowed, an awaitable) graphql-core completes the same
 value again and reports what is wrong.
 
-`completions` completes the values of each kind of type. Over 300 lines, since plan, compiler and executor are
-one replacement for one method of graphql-core.
+`completions` completes the values of each kind of type.
 
 The file is long because it stands in for one class of graphql-core's, method by method.
 """
@@ -118,12 +117,9 @@ class Planner:
     def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
         self.fields = 0  # visited, with fragments spread out
         self._schema = schema
-        self._definitions = {
-            definition.name.value: definition
-            for definition in document.definitions
-            if isinstance(definition, FragmentDefinitionNode)
-        }
-        self._fragments = {name: FragmentDetails(definition) for name, definition in self._definitions.items()}
+        # Of its fragments, by their names.
+        self.definitions = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
+        self._fragments = {name: FragmentDetails(definition) for name, definition in self.definitions.items()}
 
     def plan(self, operation: OperationDefinitionNode) -> Plan:
         root = self._schema.get_root_type(operation.operation)
@@ -138,7 +134,7 @@ class Planner:
         signatures = [get_variable_signature(self._schema, node) for node in operation.variable_definitions or ()]
         return Plan(
             operation,
-            self._definitions,
+            self.definitions,
             self._fragments,
             tuple(signature for signature in signatures if not isinstance(signature, GraphQLError)),
             compiled,

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from graphql import (
     DocumentNode,
-    FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
@@ -150,13 +149,12 @@ class Documents:
         if errors:
             return _wrong(errors[: self._limits.errors], size)
         planner = Planner(self._schema, node)
-        fragments = {d.name.value: d for d in node.definitions if isinstance(d, FragmentDefinitionNode)}
         named = {
             definition.name.value if definition.name else None: Named(
                 # A directive may select other fields with each request; "@" in a string looks like one.
                 definition.operation,
                 planner.plan(definition) if "@" not in text else None,
-                cost(definition.selection_set, fragments),
+                cost(definition.selection_set, planner.definitions),
                 defaults(definition),
             )
             for definition in node.definitions
