@@ -180,9 +180,9 @@ def claim_due(
     return sorted((_claimed(tx, found) for found in rows), key=lambda job: (job.priority, job.due_at, job.id))
 
 
-def any_due(tx: Tx, *, runner: str, backend: str, exclude: Collection[str] = (), grace_us: int = 0) -> bool:
+def any_due(tx: Tx, *, runner: str, backend: str, grace_us: int = 0) -> bool:
     """True if a claim would look at a job. A read: on PostgreSQL each claim counts as a commit."""
-    return bool(tx.scalar(_any_due, runner_=runner, backend_=backend, now=tx.now, **_bounds(tx, exclude, grace_us)))
+    return bool(tx.scalar(_any_due, runner_=runner, backend_=backend, now=tx.now, **_bounds(tx, (), grace_us)))
 
 
 def claim_limited(

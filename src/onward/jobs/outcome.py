@@ -58,9 +58,9 @@ def waiting(wait: Wait, result: object = None) -> Outcome:
     return Outcome(S.WAITING, result=result, counts_as_attempt=False, delay_us=delay_us, wait=wait)
 
 
-def failed(code: str, message: str, *, retryable: bool = False) -> Outcome:
+def failed(code: str, message: str) -> Outcome:
     """Return the outcome of an attempt that failed for another reason than an error of the handler."""
-    return Outcome(S.FAILED, error=_error(code, message, retryable=retryable))
+    return Outcome(S.FAILED, error=_error(code, message, retryable=False))
 
 
 def internal_error(attempts: Sequence[Attempt]) -> Outcome:
