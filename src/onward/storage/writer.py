@@ -161,14 +161,11 @@ class Writer:
         Requests of one commit that are `grouped` by the same function run by that one. A function `of_project` that
         reaches the server's limit for statements raises the driver's error; any other one is Unavailable then.
         """
-        deadline: float | None = None
-        again = False
+        deadline, again = time.monotonic() + self.timeout_s, False
         while True:
             request = WriteRequest(transaction, order, grouped, again=again, of_project=of_project)
             request.future = asyncio.get_running_loop().create_future()
             self._put(request)
-            if deadline is None:
-                deadline = request.put_at + self.timeout_s
             try:
                 return await request.future
             except Locked:
