@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -266,6 +267,20 @@ async def test_a_session_on_postgresql_that_cannot_hold_the_job_is_refused(
     with Session(engine) as session, pytest.raises(UnusableSession, match="begin a transaction"):
         await onward.enqueue(given, session=session)
     engine.dispose()
+
+
+@ON_POSTGRESQL
+async def test_a_codec_for_json_of_a_connection_s_own_encodes_nothing_of_onward_s(
+    onward: Onward, ledger_url: str, database: Database
+) -> None:
+    """The documentation of asyncpg has one, and pools of many applications."""
+    connection = await asyncpg.connect(ledger_url)
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+    async with connection.transaction():
+        await onward.enqueue(workload.noted.job(folder="x"), owner="ada", session=connection)
+    await connection.close()
+    assert await queued(database, "ada") == (1, 1)
 
 
 @ON_POSTGRESQL

@@ -30,6 +30,7 @@ ABSENT = ("42P01", "3F000")  # PostgreSQL's codes for a table, and for a schema,
 DEADLOCK = "40P01"
 DOUBLED = "onward: transaction with a doubled savepoint"  # of SQLAlchemy, in the `info` of its connection
 _MARKED = re.compile(r"%\((\w+)\)s|%%")  # in a text for psycopg: a parameter, or a percent sign
+_AS_JSON = re.compile(r"CAST\((\$\d+) AS (JSONB?)\)")  # in a text for asyncpg: JSON that comes as a text
 
 
 class UnusableSession(StorageError):
@@ -339,4 +340,6 @@ def _numbered(text: str) -> tuple[str, list[str]]:
             names.append(found[1])
         return f"${names.index(found[1]) + 1}"
 
-    return _MARKED.sub(number, text), names
+    # For asyncpg the parameter would be JSON, which a codec of the connection's own encodes: once more, as a string.
+    as_text = r"CAST(CAST(\1 AS TEXT) AS \2)"
+    return _AS_JSON.sub(as_text, _MARKED.sub(number, text)), names
