@@ -98,6 +98,12 @@ def test_a_schema_with_odd_characters_is_refused_with_an_example(project: Path, 
     [
         ("sqlite+aiosqlite:////srv/shop.db", "sqlite:////srv/shop.db"),
         ("postgresql+asyncpg://ada:pw@h/shop+asyncpg://", "postgresql://ada:pw@h/shop+asyncpg://"),
+        (
+            "postgresql+asyncpg://ada:pw@h/shop?ssl=require&prepared_statement_cache_size=0&application_name=shop",
+            "postgresql://ada:pw@h/shop?sslmode=require&application_name=shop",
+        ),
+        ("postgresql+asyncpg:///shop?command_timeout=5", "postgresql:///shop"),
+        ("postgresql+psycopg://h/shop?sslmode=require", "postgresql://h/shop?sslmode=require"),
     ],
 )
 def test_the_url_that_sqlalchemy_takes_names_the_same_database(project: Path, given: str, url: str) -> None:

@@ -40,6 +40,18 @@ __all__ = ["Settings", "SettingsError", "enter", "load", "version"]
 
 HIGHEST_PORT = 65_535
 SECRET_CHARACTERS = 32  # as many as the digest of HS256 has bytes
+# Parameters of an engine's URL that are for asyncpg's own connections, and unknown to libpq.
+ASYNCPG_ALONE = frozenset(
+    {
+        "async_fallback",
+        "command_timeout",
+        "direct_tls",
+        "max_cacheable_statement_size",
+        "max_cached_statement_lifetime",
+        "prepared_statement_cache_size",
+        "statement_cache_size",
+    }
+)
 
 
 def _address(url: str) -> str:
@@ -95,8 +107,18 @@ def _network(name: str) -> str:
     return name
 
 
+def _for_libpq(url: str) -> str:
+    """Return the URL of an engine on asyncpg with libpq's parameters: `ssl` is sslmode there, with the same values."""
+    before, _, query = url.partition("?")
+    given = [parameter.partition("=") for parameter in query.split("&") if parameter]
+    kept = [f"{'sslmode' if name == 'ssl' else name}={value}" for name, _, value in given if name not in ASYNCPG_ALONE]
+    return f"{before}?{'&'.join(kept)}" if kept else before
+
+
 def _database(url: str) -> str:
     """Return the URL if a ledger can be kept there, without SQLAlchemy's name of a driver. Raises ValueError."""
+    if url.startswith("postgresql+asyncpg://"):
+        url = _for_libpq(url)
     url = re.sub(r"^(sqlite|postgresql)\+[a-z0-9_]+(?=://)", r"\1", url)
     if url == "sqlite://" or re.match(r"sqlite:///(file:)?(:memory:|.*[?&]mode=memory)|sqlite:///$", url):
         raise ValueError("must name a file: what is in memory ends with its process, and no other process reads it")
