@@ -107,6 +107,26 @@ def test_a_hidden_module_is_reported_with_the_fix(tmp_path: Path) -> None:
     assert outcome.stderr.count("\n") == 1, outcome.stderr
 
 
+def test_a_module_that_is_installed_beside_its_source_is_loaded_while_both_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image often has both: the source where the server starts, and what pip has installed from it."""
+    text = "from onward import handler\n@handler('ovens.heat')\nasync def heat(job): ...\n"
+    for place in ("source", "installed"):
+        package = tmp_path / place / "bakery"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "ovens.py").write_text(text, "utf-8")
+        monkeypatch.syspath_prepend(package.parent)
+    for name in ("bakery", "bakery.ovens"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    application.write(tmp_path / "source", '[handlers]\nmodules = ["bakery.ovens"]\n')
+    assert "ovens.heat" in load_handlers(load(tmp_path / "source"))
+    (tmp_path / "source" / "bakery" / "ovens.py").write_text(f"{text}# edited\n", "utf-8")
+    with pytest.raises(SettingsError, match=r"'bakery' in .* is hidden by .*installed.*, which comes first"):
+        load_handlers(load(tmp_path / "source"))
+
+
 def test_a_project_s_modules_may_have_the_former_names_of_onward_s(tmp_path: Path) -> None:
     """The library has a single name at the top of the import path; `app`, `settings`, `jobs`, `progress` are free."""
     names = ("app", "settings", "jobs", "progress", "storage", "cli")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import sys
 from importlib import import_module
 from importlib.machinery import PathFinder
+from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
@@ -24,7 +26,7 @@ def load(module: str, key: str) -> Any:
     """
     former_names.install()
     top = module.partition(".")[0]
-    if hidden(top):
+    if hidden(top) and not _is_copied(module):
         words = f"{top!r} in {hidden(top)} is hidden by {found_in(top)[0]}, which comes first"
         raise SettingsError(f"{key}: {words}: give yours another name, or put it into a package")
     try:
@@ -65,3 +67,21 @@ def found_in(module: str) -> list[str]:
 def hidden(module: str) -> str:
     """Return the file of that name that another one hides; empty if there is none."""
     return next(iter(found_in(module)[1:]), "")
+
+
+def _is_copied(module: str) -> bool:
+    """Return whether the module is the same in each place of the import path that has its package.
+
+    So it is in an image whose application is installed beside its source.
+    """
+    top, *below = module.split(".")
+    first, *others = [_file_in(Path(found), below) for found in found_in(top)]
+    return all(first and other and filecmp.cmp(first, other, shallow=False) for other in others)
+
+
+def _file_in(package: Path, below: list[str]) -> str:
+    """Return the file of a module, by that of its package at the top and the names below it; empty if there is none."""
+    if not below:
+        return str(package)
+    spec = PathFinder.find_spec(below[-1], [str(package.parent.joinpath(*below[:-1]))])
+    return (spec.origin if spec else None) or ""
