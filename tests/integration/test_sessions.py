@@ -246,6 +246,31 @@ async def test_a_session_that_cannot_hold_the_job_is_refused(onward: Onward, led
         await onward.enqueue(given, session={})
 
 
+@ON_SQLITE
+async def test_a_session_whose_driver_commits_by_itself_is_refused_though_its_library_does_not_know(
+    onward: Onward, ledger_url: str, database: Database
+) -> None:
+    """SQLAlchemy's page on SQLite sets the driver so, and has an event begin each transaction: not all have both."""
+    given, own = workload.noted.job(folder="x"), {"isolation_level": None}
+    other = create_async_engine(sa.make_url(ledger_url).set(drivername="sqlite+aiosqlite"), connect_args=own)
+    async with AsyncSession(other) as alone:
+        with pytest.raises(UnusableSession, match="begin a transaction"):
+            await onward.enqueue(given, owner="ada", session=alone)
+    await other.dispose()
+    engine = sa.create_engine(ledger_url, connect_args=own)
+    with Session(engine) as session, pytest.raises(UnusableSession, match="begin a transaction"):
+        await onward.enqueue(given, owner="ada", session=session)
+    assert await queued(database, "ada") == (0, 0)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    with Session(engine) as session:
+        await onward.enqueue(given, owner="ada", session=session)
+        session.rollback()
+        await onward.enqueue(given, owner="ada", session=session)
+        session.commit()
+    engine.dispose()
+    assert await queued(database, "ada") == (1, 1)
+
+
 @ON_POSTGRESQL
 async def test_a_session_on_postgresql_that_cannot_hold_the_job_is_refused(
     onward: Onward, ledger_url: str, postgres_url: str

@@ -59,6 +59,10 @@ class _Cursor(ABC):
         """Return the rows."""
         return list(self._rows)
 
+    def is_in_transaction(self) -> bool:
+        """Return whether what was written waits for a commit; asked after the first write."""
+        return True
+
 
 class CallerTx(Tx):
     """Statements in the transaction of a caller, which ends it."""
@@ -80,6 +84,7 @@ class CallerTx(Tx):
             raise
         if found != ledger_id:
             raise other
+        _in_transaction(self._cursor.is_in_transaction())
         self.set_clock(change, now)
 
     @contextmanager
@@ -155,6 +160,12 @@ class _SQLAlchemy(_Cursor):
         self.rowcount = result.rowcount
         self._rows = result.fetchall() if result.returns_rows else ()
 
+    def is_in_transaction(self) -> bool:
+        if self._connection.dialect.name != "sqlite":
+            return True
+        # SQLAlchemy does not know: an argument of the engine, or an event, may have the driver commit by itself.
+        return bool(getattr(self._connection.connection.driver_connection, "in_transaction", True))
+
 
 class _Psycopg(_Cursor):
     """A connection of psycopg, whose texts are the ledger's own."""
@@ -214,6 +225,9 @@ class _Sqlite(_Cursor):
         self._rows = self._wait(cursor.fetchall())
         self.rowcount = cursor.rowcount
         self._wait(cursor.close())
+
+    def is_in_transaction(self) -> bool:
+        return bool(self._connection.in_transaction)
 
 
 _Wait = Callable[[Any], Any]
