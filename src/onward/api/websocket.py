@@ -51,7 +51,7 @@ class Socket:
         self._operations: dict[str, OperationTask] = {}
         self._slots = asyncio.Semaphore(ANSWERS_AT_ONCE)
         self._finishing: set[asyncio.Task[None]] = set()  # operations whose responses are no longer sent
-        self._ending: set[asyncio.Task[None]] = set()  # operations whose last message is being sent
+        self._ending: set[asyncio.Task[None]] = set()  # the last messages of operations, and pings, being sent
 
     def end(self) -> None:
         """Close soon, as a server that restarts. May be called twice, and at any time."""
@@ -143,6 +143,21 @@ class Socket:
             if not self._operations:
                 raise Closing(1000, "No operation was started for a while")
             self._last_request = self._loop.time()
+            self._ping()
+
+    def _ping(self) -> None:
+        """Send a ping, by which a connection whose other end has gone without a word breaks off in a while.
+
+        Not all servers send pings of their own, and a subscription without events sends nothing else.
+        """
+        if not self._ending:  # else something is being sent, or waits for the client to read
+            task = asyncio.create_task(self._send_ping())
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def _send_ping(self) -> None:
+        with suppress(Disconnected, OSError):
+            await self._send({"type": "ping"})
 
     def _check_session(self) -> None:
         """Raise Closing if the session is over."""
