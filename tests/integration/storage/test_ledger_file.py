@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,3 +79,32 @@ def test_a_deleted_wal_is_saved_by_a_shutdown(sqlite_ledger: str) -> None:
     database = Database(sqlite_ledger)
     assert names(database) == {"in the wal"}
     database.close()
+
+
+OPEN_AND_CLOSE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+connection.close()
+"""
+
+
+def test_a_second_opening_in_a_process_leaves_the_locks_of_the_first(sqlite_ledger: str) -> None:
+    """Without them another process takes itself for the last one, and deletes the log as it closes."""
+    file = Path(sqlite_ledger.removeprefix("sqlite:///"))
+    with writing(sqlite_ledger) as writer:
+        writer.run_sync(lambda tx: put(tx, "before"))
+        second = Database(sqlite_ledger)  # as of `onward.sync` in a process that serves
+        assert names(second) == {"before"}
+        second.close()
+        subprocess.run([sys.executable, "-c", OPEN_AND_CLOSE, str(file)], check=True)
+        writer.run_sync(lambda tx: put(tx, "after"))
+        assert names(writer.database) == {"before", "after"}
+
+
+def test_a_ledger_at_a_link_that_leads_nowhere_yet_is_made_for_its_user_alone(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "made.db")
+    database = Database(f"sqlite:///{tmp_path}/link.db")
+    assert database.read_sync(lambda tx: tx.now)
+    database.close()
+    assert (tmp_path / "made.db").stat().st_mode & 0o077 == 0
