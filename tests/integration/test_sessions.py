@@ -283,6 +283,8 @@ async def test_a_session_on_postgresql_that_cannot_hold_the_job_is_refused(
         await onward.enqueue(given, session=one)
     with psycopg.connect(postgres_url) as other, pytest.raises(UnusableSession, match="another database"):
         await onward.enqueue(given, session=other)
+    with psycopg.connect(ledger_url) as one, one.pipeline(), pytest.raises(UnusableSession, match="pipeline mode"):
+        await onward.enqueue(given, session=one)
     connection = await asyncpg.connect(ledger_url)
     with pytest.raises(UnusableSession, match="begin a transaction"):
         await onward.enqueue(given, session=connection)

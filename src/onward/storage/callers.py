@@ -174,6 +174,11 @@ class _Psycopg(_Cursor):
         import psycopg  # noqa: PLC0415 - of a connection that is there
 
         _same_kind("postgresql", dialect)
+        if connection.info.pipeline_status.name != "OFF":
+            raise UnusableSession(
+                "the session is in psycopg's pipeline mode, where no statement is answered at once: enqueue before the"
+                " pipeline, or after it, in the same transaction"
+            )
         _in_transaction(not connection.autocommit or connection.info.transaction_status.name != "IDLE")
         # Not the connection's own kind of cursor, which may want other texts.
         kind = psycopg.AsyncCursor if isinstance(connection, psycopg.AsyncConnection) else psycopg.Cursor
