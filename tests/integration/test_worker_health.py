@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import threading
 import urllib.error
@@ -98,6 +100,27 @@ def test_connections_beyond_a_number_are_closed(endpoint: HealthEndpoint) -> Non
         assert threading.active_count() <= before + health.REQUESTS
     wait_until(lambda: threading.active_count() <= before)
     assert ask(endpoint.url) == (200, {"status": "ok"})
+
+
+class Scarce(socket.socket):
+    """A listening socket that finds no descriptor for a connection at its first tries."""
+
+    failures = 2
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return super().accept()
+
+
+def test_a_process_without_descriptors_answers_probes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the socket is not the end of the endpoint: probes would time out until the process is killed."""
+    bound = health._bound
+    monkeypatch.setattr(health, "_bound", lambda host, port: Scarce(fileno=bound(host, port).detach()))
+    endpoint = HealthEndpoint(f"127.0.0.1:{free_port()}", lambda: READY)
+    assert ask(endpoint.url) == (200, {"status": "ok"})
+    endpoint.close()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ READ_TIMEOUT_S = 2.0  # for a request to arrive
 WRITE_TIMEOUT_S = 2.0
 HEAD_BYTES = 8_192
 REQUESTS = 8  # at once; further connections are closed
+PAUSE_S = 0.1  # until the next try, where a connection cannot be accepted
 
 
 class HealthEndpoint:
@@ -31,6 +32,7 @@ class HealthEndpoint:
         """`ready` may block, and is called from a thread."""
         self._ready = ready
         self._free = threading.BoundedSemaphore(REQUESTS)
+        self._closed = threading.Event()
         self._socket = listen(address, _bound)
         self.url = f"http://{address.rpartition(':')[0]}:{self._socket.getsockname()[1]}/health/ready"
         shield(self._descriptors)
@@ -38,6 +40,7 @@ class HealthEndpoint:
 
     def close(self) -> None:
         """Answer nobody more. May be called twice."""
+        self._closed.set()
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._socket.close()
@@ -48,13 +51,24 @@ class HealthEndpoint:
             yield self._socket.fileno()
 
     def _serve(self) -> None:
-        with suppress(OSError):  # closed
-            while True:
-                connection, _ = self._socket.accept()
-                if not self._free.acquire(blocking=False):
-                    connection.close()
-                    continue
-                threading.Thread(target=self._answer, args=(connection,), name="probe", daemon=True).start()
+        while not self._closed.is_set():
+            try:
+                self._accept()
+            except (OSError, RuntimeError):  # closed, or no descriptor or no thread is left: for a while, as a rule
+                self._closed.wait(PAUSE_S)
+
+    def _accept(self) -> None:
+        """Answer the next connection in a thread. Raises OSError, and RuntimeError if no thread can be started."""
+        connection, _ = self._socket.accept()
+        if not self._free.acquire(blocking=False):
+            connection.close()
+            return
+        try:
+            threading.Thread(target=self._answer, args=(connection,), name="probe", daemon=True).start()
+        except RuntimeError:
+            connection.close()
+            self._free.release()
+            raise
 
     def _answer(self, connection: socket.socket) -> None:
         try:
