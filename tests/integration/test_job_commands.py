@@ -1,9 +1,10 @@
-"""`onward jobs show` and `onward jobs batch list`, in the test's process: the parts of a flow."""
+"""`onward jobs show`, `watch` and `batch list`, in the test's process: the parts of a flow."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -22,6 +23,8 @@ from onward.runtime import wiring
 from onward.testing import workload
 from onward.testing.waiting import until
 from tests.integration.test_enqueue import write_settings
+from tests.processes import environment
+from tests.terminals import on_a_terminal
 
 LONG = timedelta(seconds=60)
 
@@ -102,6 +105,21 @@ def test_batches_are_listed_newest_first(settings: Settings, capsys: pytest.Capt
     assert ids[2] in shown
     assert "3 QUEUED, of 3" in shown
     assert ids[1] not in shown
+
+
+def test_a_watched_job_is_lines_where_nothing_can_be_redrawn(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a dumb terminal rich would draw nothing before the end; for a pipe in CI, FORCE_COLOR makes it draw."""
+    (job,) = enqueue(settings, workload.noted.job(folder=str(settings.project)))
+    assert terminal.cancel(settings, [job], reason=None, as_json=False) == 0
+    line = f"{job} conformance.note CANCELLED\n"
+    command = [sys.executable, "-P", "-m", "onward", "--project", str(settings.project), "jobs", "watch", job]
+    assert on_a_terminal(command, variables=environment(TERM="dumb")) == (1, line)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    capsys.readouterr()
+    assert terminal.watch(settings, job, as_json=False) == 1
+    assert capsys.readouterr().out == line
 
 
 def test_a_job_is_shown_with_its_parent_and_its_children(

@@ -81,6 +81,20 @@ def test_a_pipe_gets_them_once_as_a_table(settings: Settings, capsys: pytest.Cap
         top.show(settings, "soon", interval_s=1, as_json=False)
 
 
+@pytest.mark.parametrize("forced", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_a_pipe_gets_them_once_also_where_colours_are_forced(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, forced: str
+) -> None:
+    """Rich takes the pipe for a terminal then; a command that follows the figures would never end there."""
+
+    def follow(*_: object) -> None:
+        pytest.fail("the figures are followed")
+
+    monkeypatch.setattr(top, "_follow", follow)
+    monkeypatch.setenv(forced, "1")
+    assert "email.welcome" in printed(settings, capsys, as_json=False)
+
+
 def test_a_duration_has_the_unit_that_fits_it() -> None:
     durations = (None, 0.0, 0.000123, 0.0456, 0.9996, 1.5, 59.98, 61.0, 5_400.0, 86_399.0, 3 * 86_400.0)
     words = ["-", "0 ms", "0.123 ms", "45.6 ms", "1 s", "1.5 s", "1 min", "1.02 min", "1.5 h", "1 d", "3 d"]

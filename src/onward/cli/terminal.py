@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 
@@ -373,20 +373,20 @@ def _watch_job(database: Database, job_id: str, *, as_json: bool) -> int:
     def look(tx: Tx) -> tuple[Job | None, chunks.Page | None]:
         return ledger.get(tx, job_id), chunks.page(tx, job_id, after=tail.offset, visible=EVERYTHING)
 
-    with Live(console=console, auto_refresh=False, transient=False) as live:
+    with ExitStack() as stack:
+        shown = not as_json and redraws(console)
+        live = stack.enter_context(Live(console=console, auto_refresh=False, transient=False)) if shown else None
         while True:
             job, page = database.read_sync(look)
             if job is None or page is None:
                 return _unknown(job_id)
-            shown = not as_json and console.is_terminal
-            if job.version != seen or (shown and page.chunks):
-                if shown:
-                    tail.add(page.chunks)
-                    live.update(Group(job_text.whole(job), *tail.lines()), refresh=True)
-                elif job.version != seen:
-                    print(json.dumps(job_text.as_object(job)) if as_json else job_text.line(job), flush=True)
-                seen = job.version
-            if shown and not page.is_last:
+            if live is not None and (job.version != seen or page.chunks):
+                tail.add(page.chunks)
+                live.update(Group(job_text.whole(job), *tail.lines()), refresh=True)
+            elif live is None and job.version != seen:
+                print(json.dumps(job_text.as_object(job)) if as_json else job_text.line(job), flush=True)
+            seen = job.version
+            if live is not None and not page.is_last:
                 continue
             if job.done:
                 return DONE if job.status is JobStatus.SUCCEEDED else REFUSED
@@ -423,11 +423,13 @@ def _watch_all(database: Database, *, as_json: bool) -> int:
         page = pages.page(tx, visible=EVERYTHING, filter=JobFilter(), first=SHOWN)
         return ledger.counts(tx, visible=EVERYTHING), page.jobs
 
-    with Live(console=console, auto_refresh=False) as live:
+    with ExitStack() as stack:
+        shown = not as_json and redraws(console)
+        live = stack.enter_context(Live(console=console, auto_refresh=False)) if shown else None
         try:
             while True:
                 counts, found = database.read_sync(look)
-                if console.is_terminal and not as_json:
+                if live is not None:
                     live.update(
                         Group(job_text.counts(counts), job_text.table(found) if found else Text("no jobs")),
                         refresh=True,
@@ -442,10 +444,18 @@ def _watch_all(database: Database, *, as_json: bool) -> int:
             return DONE
 
 
+def redraws(console: Console) -> bool:
+    """Return whether the console is a terminal that can draw over what it shows.
+
+    Rich takes a pipe for a terminal where FORCE_COLOR is set, as many CI services do.
+    """
+    return console.file.isatty() and console.is_terminal and not console.is_dumb_terminal
+
+
 def out() -> Console:
     """Return a console on standard output; lines for another program keep their length."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PIPED_COLUMNS)
+    return console if console.file.isatty() else Console(highlight=False, width=PIPED_COLUMNS)
 
 
 def _unknown(job_id: str) -> int:

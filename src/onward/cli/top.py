@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from onward.cli import top_text
-from onward.cli.terminal import DONE, ledger_of, out
+from onward.cli.terminal import DONE, ledger_of, out, redraws
 from onward.cli.times import time_of
 from onward.cli.top_figures import Figures, KeptBacklog, look
 from onward.config.settings import Settings
@@ -40,7 +40,7 @@ def show(settings: Settings, begin: str, *, interval_s: float, as_json: bool) ->
         figures = database.read_sync(read)
         if as_json:
             print(json.dumps(top_text.as_object(figures)))
-        elif console.is_terminal and not console.is_dumb_terminal:
+        elif redraws(console):
             with suppress(KeyboardInterrupt):
                 _follow(database, read, figures, console, interval_s)
         else:
