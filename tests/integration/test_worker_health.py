@@ -10,7 +10,8 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,16 @@ import pytest
 from onward.config.settings import SettingsError, load
 from onward.dispatch.readiness import Readiness
 from onward.findings import State
+from onward.jobs import claims, ledger
+from onward.jobs.model import Job
+from onward.jobs.states import JobStatus
+from onward.storage.transaction import Tx
 from onward.telemetry.endpoint import NoPort
 from onward.worker import health, worker_runtime
 from onward.worker.health import HealthEndpoint
 from onward.worker.worker_runtime import WorkerRuntime
 from tests import application
+from tests.ledgers import accept
 from tests.processes import wait_until
 from tests.servers import free_port
 
@@ -152,26 +158,56 @@ def test_a_worker_is_ready_while_its_ledger_and_backends_answer_and_until_it_dra
     assert ask(url, "/health/live") == (200, {"status": "ok"})
 
 
+@contextmanager
+def blocked(runtime: WorkerRuntime) -> Iterator[None]:
+    """Block the event loop, as a handler does that waits without an await."""
+    started, release = threading.Event(), threading.Event()
+
+    def block() -> None:
+        started.set()
+        release.wait(20)
+
+    runtime._loop.call_soon_threadsafe(block)
+    started.wait(20)
+    try:
+        yield
+    finally:
+        release.set()
+
+
 def test_a_handler_that_blocks_the_event_loop_leaves_the_process_live(
     runtime: WorkerRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_runtime, "READY_TIMEOUT_S", 0.05)
     assert runtime._health is not None
-    url, blocked, release = runtime._health.url, threading.Event(), threading.Event()
-
-    def block() -> None:
-        blocked.set()
-        release.wait(20)
-
-    runtime._loop.call_soon_threadsafe(block)
-    blocked.wait(20)
-    try:
+    url = runtime._health.url
+    with blocked(runtime):
         assert ask(url) == (503, {"status": "unavailable", "loop": "blocked"})
         assert ask(url, "/health/live") == (200, {"status": "ok"})
-    finally:
-        release.set()
     monkeypatch.setattr(worker_runtime, "READY_TIMEOUT_S", 10.0)
     assert ask(url)[0] == 200
+
+
+def test_a_drain_hands_jobs_back_also_where_a_handler_blocks_the_event_loop(
+    runtime: WorkerRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would count the end of its process as a crash, which none of them has caused."""
+    monkeypatch.setattr(worker_runtime, "DRAIN_GRACE_S", 0.0)
+    runtime.settings = load(tmp_path, server={"drain_s": 0.1})
+    parts = runtime.parts
+
+    def claimed(tx: Tx) -> Job | None:
+        wanted = accept(tx).id
+        return claims.claim(tx, wanted, runner=parts.lease.id, worker="w", backend="here", isolated=False)
+
+    with blocked(runtime):
+        job = parts.writer.run_sync(claimed)
+        assert job is not None
+        assert not runtime.drain()
+        found = parts.database.read_sync(partial(ledger.get, job_id=job.id))
+    assert found is not None
+    assert (found.status, found.crash_count) == (JobStatus.QUEUED, 0)
+    assert [one.error and one.error.code for one in found.attempts] == ["HANDED_BACK"]
 
 
 def test_an_address_that_cannot_be_listened_on_stops_the_start(tmp_path: Path) -> None:

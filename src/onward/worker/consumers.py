@@ -70,7 +70,11 @@ class _RuntimeMiddleware(dramatiq.Middleware):
         deadline = threading.Timer(self._settings.server.drain_s + EXIT_GRACE_S, children.leave, (0,))
         deadline.daemon = True
         deadline.start()
-        threading.Thread(target=self._runtime.drain, daemon=True).start()
+        threading.Thread(target=self._drain, daemon=True).start()
+
+    def _drain(self) -> None:
+        if not self._runtime.drain():
+            children.leave(0)
 
     def after_worker_shutdown(self, broker: Any, worker: Any) -> None:  # noqa: ARG002
         self._runtime.close()

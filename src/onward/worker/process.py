@@ -81,7 +81,8 @@ def serve(settings: Settings, *, threads: int, supervised: bool = False) -> int:
     stopping = [threading.Thread(target=consumer.stop, daemon=True) for consumer in consumers]
     for thread in stopping:
         thread.start()
-    runtime.drain()
+    if not runtime.drain():
+        children.leave(0)
     for thread in stopping:
         thread.join(2.0)
     runtime.close()

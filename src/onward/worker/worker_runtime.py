@@ -22,6 +22,7 @@ from onward.worker.health import HealthEndpoint
 
 CHECK_TIMEOUT_S = 6.0
 READY_TIMEOUT_S = 4.0
+DRAIN_GRACE_S = 1.0  # for the drain to end after its deadline
 EXIT_GRACE_S = 4.0  # past the drain deadline, a process ends whatever hangs
 
 
@@ -65,11 +66,22 @@ class WorkerRuntime:
             return Readiness(False, {"status": "unavailable", "loop": "blocked"})
         return Readiness(False, {**report, "status": "draining"}) if runner.draining else Readiness(ready, report)
 
-    def drain(self) -> None:
-        """Claim nothing more; finish what runs, or hand it back."""
-        if not self._drained:
-            self._drained = True
-            self._call(self.parts.drain()).result(self.settings.server.drain_s + 1)
+    def drain(self) -> bool:
+        """Claim nothing more; finish what runs, or hand it back. Return False if that has not ended in time.
+
+        As a rule a handler blocks the event loop then. The claims are handed back from this thread, and others run the
+        jobs: the process has to end at once.
+        """
+        if self._drained:
+            return True
+        self._drained = True
+        try:
+            self._call(self.parts.drain()).result(self.settings.server.drain_s + DRAIN_GRACE_S)
+        except TimeoutError:
+            logger("worker").error("the event loop does not end the drain: running jobs are handed back as they are")
+            self.parts.lease.close()
+            return False
+        return True
 
     def warn_of_backends(self) -> None:
         """Say once what `onward check` says of a backend that cannot be reached."""
