@@ -68,11 +68,10 @@ class Preparation:
         """
         found = self._known(handler)
         clear = found.bind(params)
-        bound = self._encryption.encrypt(found, clear)
         try:
-            stored = encode(bound)
+            stored = encode(self._encryption.encrypt(found, clear))
         except TypeError as error:
-            wrong = (fault(value, name, lambda _: False) for name, value in bound.items())
+            wrong = (fault(value, name, lambda _: False) for name, value in clear.items())
             raise InvalidParameters([one for one in wrong if one is not None]) from error
         return self._new(
             found,

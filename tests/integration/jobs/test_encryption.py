@@ -63,6 +63,13 @@ async def test_a_secret_reaches_the_handler_and_nothing_else(tmp_path: Path) -> 
         assert CARD.encode() not in written(tmp_path)
 
 
+async def test_a_secret_that_cannot_be_stored_is_an_invalid_parameter(tmp_path: Path) -> None:
+    async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
+        params = {"card": CARD, "name": "ada", "limits": {"day": 2**70}}
+        with pytest.raises(InvalidParameters, match=r"limits\.day: is a number beyond 64 bits"):
+            onward.dispatcher.prepare("tests.pay", params, owner=None)
+
+
 async def test_the_secrets_of_a_dispatched_job_are_encrypted(tmp_path: Path) -> None:
     async with wiring.run_process(settings_with(tmp_path, KEY), Role.ACCEPT) as onward:
         job = await run(onward, "tests.both", card=CARD)
