@@ -55,6 +55,7 @@ def printed(settings: Settings, capsys: pytest.CaptureFixture[str], *, as_json: 
 
 def test_the_figures_are_those_of_the_jobs(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(printed(settings, capsys, as_json=True))
+    assert found["problem"] is None
     failed, welcome, paused = found["handlers"]
     assert (failed["handler"], failed["enqueued"], failed["started"], failed["failed"]) == ("conformance.job", 2, 2, 2)
     assert failed["run"]["p50"] <= failed["run"]["p95"]
@@ -65,6 +66,15 @@ def test_the_figures_are_those_of_the_jobs(settings: Settings, capsys: pytest.Ca
     assert (found["counts"]["FAILED"], found["counts"]["QUEUED"], found["counts"]["RUNNING"]) == (2, 3, 0)
     (worker,) = found["workers"]
     assert (worker["id"], worker["running"], worker["handlers"]) == ("runner_a", 0, {})
+
+
+def test_figures_that_the_history_does_not_have_are_null_and_not_zero(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = json.loads(printed(settings, capsys, as_json=True, begin="500d"))
+    assert found["problem"].startswith("figures of a day are kept for 400 days")
+    (welcome,) = (one for one in found["handlers"] if one["handler"] == "email.welcome")
+    assert (welcome["enqueued"], welcome["failed"], welcome["depth"]) == (None, None, 3)
 
 
 def test_a_pipe_gets_them_once_as_a_table(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

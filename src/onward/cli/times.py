@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 
 from onward.cli.job_text import plain
-from onward.jobs.model import to_us
+from onward.jobs.model import to_datetime, to_us
 from onward.jobs.stats_step import DAY_US, HOUR_US, MINUTE_US
 
 AGE = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
@@ -29,14 +29,20 @@ def span_of(options: str, begin: str | None, end: str | None, now: int) -> tuple
 def time_of(text: str, now: int) -> int:
     """Return a time in microseconds: one with its zone, or an age. Raises ValueError."""
     if (age := AGE.fullmatch(text)) is not None:
-        return now - int(age[1]) * UNITS_US[age[2]]
+        at = now - int(age[1]) * UNITS_US[age[2]]
+    else:
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            found = None
+        if found is None or found.tzinfo is None:
+            raise ValueError(
+                "a time must have its zone, as in 2030-01-31T09:00:00+01:00, or be an age such as 90m or 7d"
+                f" (got {plain(text)})"
+            )
+        at = to_us(found)
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise ValueError(
-            "a time must have its zone, as in 2030-01-31T09:00:00+01:00, or be an age such as 90m or 7d"
-            f" (got {plain(text)})"
-        )
-    return to_us(found)
+        to_datetime(at)  # it may be shown
+    except OverflowError:
+        raise ValueError(f"a time must be in the years 1 to 9999 of UTC (got {plain(text)})") from None
+    return at

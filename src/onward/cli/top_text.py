@@ -52,25 +52,26 @@ def screen(figures: Figures, console: Console, *, problem: str) -> Group:
 
 
 def as_object(figures: Figures) -> Mapping[str, Any]:
-    """Return the figures as a JSON object."""
+    """Return the figures as a JSON object; with a problem, those of the history are null."""
     paused = [one.handler for one in figures.handlers if one.is_paused]
     return {
         "from": _iso(figures.span.begin),
         "to": _iso(figures.span.end),
         "counts": {status.value: n for status, n in figures.counts.items()},
-        "handlers": [_handler(one) for one in figures.handlers],
+        "handlers": [_handler(one, is_known=not figures.problem) for one in figures.handlers],
         "paused": paused,
         "workers": [
             {"id": worker.id, "name": worker.name, "running": worker.running, "handlers": dict(running)}
             for worker, running in figures.workers
         ],
+        "problem": figures.problem or None,
     }
 
 
-def _handler(one: HandlerFigures) -> Mapping[str, Any]:
+def _handler(one: HandlerFigures, *, is_known: bool) -> Mapping[str, Any]:
     return {
         "handler": one.handler,
-        **one.counts,
+        **(one.counts if is_known else dict.fromkeys(COUNTS)),
         "wait": sketch.percentiles(one.sums.waits),
         "run": sketch.percentiles(one.sums.runs),
         "depth": one.depth,

@@ -151,6 +151,9 @@ def test_a_time_in_the_terminal_is_an_age_or_has_a_zone(tmp_path: Path, capsys: 
     for text in ("yesterday", "2030-01-31T09:00:00", "5s"):
         with pytest.raises(ValueError, match="must have its zone"):
             time_of(text, 0)
+    for text in ("999999d", "0001-01-01T00:00:00+14:00"):
+        with pytest.raises(ValueError, match="in the years 1 to 9999"):
+            time_of(text, 0)
     migrate.upgrade(database := database_of(settings))
     database.close()
     assert terminal.show(settings, "0m", "1h", (), StatsStep.TOTAL, as_json=False) == 1
