@@ -509,6 +509,16 @@ def test_the_version_is_shown(project: Path) -> None:
     assert re.fullmatch(r"onward \d+\.\d+\.\d+\n", onward("--version", project=project).stdout)
 
 
+def test_a_reader_that_has_gone_is_no_error_to_print() -> None:
+    """The output is short, and so written at the end."""
+    reader, theirs = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-P", "-m", "onward", "--version"]
+    outcome = subprocess.run(command, env=environment(), stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(theirs)
+    assert (outcome.returncode, outcome.stderr) == (1, "")
+
+
 def test_a_shell_completes_words() -> None:
     asked = {"_ONWARD_COMPLETE": "complete_bash", "COMP_WORDS": "./onward jobs ret", "COMP_CWORD": "2"}
     outcome = subprocess.run(

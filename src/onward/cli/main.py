@@ -946,4 +946,17 @@ def run() -> None:
     if misplaced := _misplaced_project(sys.argv[1:]):
         print(f"onward: {misplaced}", file=sys.stderr)
         sys.exit(CANNOT_START)
-    program()(prog_name="onward")
+    try:
+        program()(prog_name="onward")
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write what has been printed; where nobody reads it any more, end with 1, as a command with more output does."""
+    try:
+        print(end="", flush=True)
+    except BrokenPipeError:
+        # Python would write it once more at its end, and print the error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
