@@ -10,6 +10,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
+from onward.handlers.fields import is_alias
+
 
 def _other_class(value: Any, found: Any, declared: Collection[type]) -> tuple[type, type] | None:
     """Return the declared class of a part of a value, and the other one that it is read as, if there is one."""
@@ -45,11 +47,15 @@ def alternatives(types: Iterable[Any]) -> set[type]:
 
 def _parts(types: Iterable[Any]) -> Iterator[Any]:
     """Yield declared types, the types within them, and those of the fields of their classes."""
-    entered, left = set[type](), list(types)
+    entered, left = set[Any](), list(types)
     while left:
         one = left.pop()
         yield one
         left += get_args(one)
+        if is_alias(one) and one not in entered:
+            entered.add(one)
+            with suppress(NameError):  # a class that it names is not defined yet
+                left.append(one.__value__)
         if isinstance(one, type) and one not in entered and _has_fields(one):
             entered.add(one)
             with suppress(NameError):  # imported for type checkers only

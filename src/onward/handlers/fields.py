@@ -6,6 +6,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from types import NoneType
 from typing import Any, Literal, NamedTuple, NewType, Union
 
@@ -22,6 +23,8 @@ class _Missing:
 REQUIRED = _Missing()
 HIDDEN = _Missing()
 ABSENT = _Missing()  # an optional key of a TypedDict
+ALIASES = (typing_extensions.TypeAliasType, getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType))
+"""The classes of aliases: from Python 3.12 on `type X = ...` makes one of another class than typing_extensions has."""
 
 
 class Field(NamedTuple):
@@ -89,12 +92,25 @@ def stripped(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
         if typing.get_origin(annotation) is typing.Annotated:
             annotation, *further = typing.get_args(annotation)
             metadata = (*metadata, *_flattened(further))
-        elif isinstance(annotation, typing_extensions.TypeAliasType) and annotation is not JsonValue:
+        elif is_alias(annotation):
             annotation = annotation.__value__
         elif isinstance(annotation, NewType) and annotation.__name__ != "ID":
             annotation = annotation.__supertype__
         else:
             return annotation, metadata
+
+
+def is_alias(annotation: Any) -> bool:
+    """Return whether it is an alias, as `type X = ...` makes it; `JsonValue` stands for itself."""
+    return isinstance(annotation, ALIASES) and annotation is not JsonValue
+
+
+def named_by(annotation: Any) -> Any:
+    """Return the type that an alias names; the alias itself while a class that it names is not defined yet."""
+    with suppress(NameError):
+        while is_alias(annotation):
+            annotation = annotation.__value__
+    return annotation
 
 
 def without_none(annotation: Any) -> tuple[Any, bool]:

@@ -28,7 +28,17 @@ from pydantic import (
     WrapSerializer,
 )
 
-from onward.handlers.fields import REQUIRED, Field, fields_of, has_fields, is_root_model, members_of, root_of, stripped
+from onward.handlers.fields import (
+    REQUIRED,
+    Field,
+    fields_of,
+    has_fields,
+    is_alias,
+    is_root_model,
+    members_of,
+    root_of,
+    stripped,
+)
 
 PLAIN = frozenset({str, int, float, bool, NoneType, None, Any, object, JsonValue, Decimal, UUID})
 TIMES = frozenset({datetime, date, time, timedelta})
@@ -58,10 +68,13 @@ SUBCLASSES: tuple[tuple[tuple[type, ...], str], ...] = (
 
 def check_type(annotation: Any, place: str, seen: tuple[Any, ...] = ()) -> None:
     """Refuse a type whose values JSON does not bring back. Raises TypeError with the place and the fix."""
-    type_, metadata = stripped(annotation)
+    try:
+        type_, metadata = stripped(annotation)
+    except NameError:  # an alias of a class further down in the module; the schema and the first job find it
+        return
     if any(isinstance(one, ENCODERS) or one is Json for one in metadata) or any(one is annotation for one in seen):
         return
-    seen = (*seen, annotation) if isinstance(annotation, typing_extensions.TypeAliasType) else seen
+    seen = (*seen, annotation) if is_alias(annotation) else seen
     members = members_of(type_)
     if len(members) > 1:
         for member in members:

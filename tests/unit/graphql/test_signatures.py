@@ -1,6 +1,7 @@
 """Signatures of handlers: their SDL, and the errors of those that have none."""
 
 import re
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass, make_dataclass
 from enum import Enum
@@ -11,6 +12,7 @@ import graphql
 import pytest
 import strawberry
 from pydantic import BaseModel
+from typing_extensions import TypeAliasType
 
 from onward import Handler, Mutation, handler, sequence
 from onward.graphql.base import SchemaError
@@ -261,6 +263,23 @@ def test_a_type_that_cannot_be_shown_is_refused_with_the_place_and_the_fix(
     made = handler("sig.wrong", mutation=True)(function)
     with pytest.raises(SchemaError, match=message):
         mutation_of(made, Types())
+
+
+@pytest.mark.parametrize("alias", dict.fromkeys([TypeAliasType, getattr(typing, "TypeAliasType", TypeAliasType)]))
+def test_an_alias_is_the_type_that_it_names(alias: Any) -> None:
+    """`type X = ...` makes one of typing, which is another class than that of typing_extensions."""
+
+    def one(job: Any, *, a: Any, b: Any) -> Any: ...
+
+    one.__annotations__ |= {
+        "a": alias("Parcels", list[Parcel]),
+        "b": alias("Note", str | None),
+        "return": alias("Found", Parcel | signatures.Receipt),
+    }
+    made = handler("sig.one", mutation=True)(one)
+    schema = build(handlers={"sig.one": made})._schema
+    assert fields(schema, "SigOneInput") == f"a: [ParcelInput!]! b: String {KEY} {RUN_AT}"
+    assert graphql.print_type(schema.type_map["JobOutput"]) == "union JobOutput = Parcel | Receipt"
 
 
 def test_names_that_collide_are_refused() -> None:

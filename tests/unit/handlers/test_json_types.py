@@ -2,6 +2,7 @@
 
 import json
 import re
+import typing
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, make_dataclass
@@ -31,6 +32,7 @@ from pydantic import (
     SecretStr,
     field_serializer,
 )
+from typing_extensions import TypeAliasType
 from typing_extensions import TypedDict as Dictionary
 
 from onward import JSON, Permanent, handler, sequence
@@ -329,6 +331,15 @@ def test_a_class_may_be_further_down_in_the_module() -> None:
     assert early.arguments(early.bind({"a": value})) == {"a": value, "b": None, "c": []}
     assert early.output is not None
     assert early.output.read(storable(value, early.output)) == value
+
+
+@pytest.mark.parametrize("alias", dict.fromkeys([TypeAliasType, getattr(typing, "TypeAliasType", TypeAliasType)]))
+def test_what_an_alias_names_is_refused_as_the_type_itself(alias: Any) -> None:
+    def function(job: Any, *, a: Any) -> None: ...
+
+    function.__annotations__["a"] = alias("Blob", bytes)
+    with pytest.raises(TypeError, match="JSON has no bytes"):
+        handler("test.alias")(function)
 
 
 def test_json_for_type_checkers_is_json() -> None:

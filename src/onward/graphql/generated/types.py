@@ -14,9 +14,6 @@ from enum import Enum
 from types import NoneType
 from typing import Any, Literal
 
-from pydantic import JsonValue
-from typing_extensions import TypeAliasType
-
 from onward.graphql.generated.answers import answer_type
 from onward.graphql.generated.enums import Enums
 from onward.graphql.generated.inputs import input_type
@@ -24,7 +21,7 @@ from onward.graphql.generated.leaves import by_pydantic, scalar
 from onward.graphql.generated.names import Names
 from onward.graphql.generated.schema_type import SchemaType
 from onward.graphql.generated.unshown import Unshown, unshown
-from onward.handlers.fields import has_fields, is_root_model, root_of, stripped, without_none
+from onward.handlers.fields import has_fields, is_alias, is_root_model, root_of, stripped, without_none
 
 LISTS = (list, tuple, set, frozenset, deque, Sequence, AbstractSet)
 
@@ -43,7 +40,7 @@ class Types:
         self, annotation: Any, place: str, hint: str, metadata: Sequence[Any] = (), *, output: bool = False
     ) -> tuple[SchemaType, bool]:
         """The type for a Python type, and whether it may be null. Raises HandlerSchemaError where there is none."""
-        if isinstance(annotation, TypeAliasType) and annotation is not JsonValue:
+        if is_alias(annotation):
             with self._opened(annotation, place):
                 return self.of(annotation.__value__, place, hint, metadata, output=output)
         type_, further = stripped(annotation)
