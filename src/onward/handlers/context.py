@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
-from typing import Any, NamedTuple, Protocol, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, overload
 from uuid import UUID
 
+from pydantic import JsonValue
 from typing_extensions import TypeVar
 
 from onward.handlers.batch import BatchRequest
@@ -14,6 +15,8 @@ from onward.handlers.request import JobRequest
 
 Resources_co = TypeVar("Resources_co", covariant=True, default=Any)
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+if not TYPE_CHECKING:  # the names in it are not those of the module that has it in an annotation
+    JSON = JsonValue
 
 
 class Mailer(Protocol):

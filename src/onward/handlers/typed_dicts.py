@@ -1,8 +1,4 @@
-"""Types in a form that pydantic takes.
-
-Before Python 3.12 it knows the TypedDicts of typing_extensions alone; and `onward.JSON` is an alias for type checkers,
-whose name within itself it does not resolve.
-"""
+"""Types in a form that pydantic takes: before Python 3.12 it knows the TypedDicts of typing_extensions alone."""
 
 from __future__ import annotations
 
@@ -13,19 +9,13 @@ from functools import cache
 from typing import Any, NotRequired, Union
 
 import typing_extensions
-from pydantic import JsonValue
 
-from onward.handlers.context import JSON
 from onward.handlers.fields import optional_keys
-
-ALIAS = typing.ForwardRef(str(JSON))
 
 
 def supported(type_: Any) -> Any:
-    """The type with each TypedDict and each JSON inside in that form; the same one each time."""
+    """The type with each TypedDict inside in that form; the same one each time."""
     origin, args = typing.get_origin(type_), typing.get_args(type_)
-    if any(within == ALIAS for one in args for within in typing.get_args(one)):
-        return JsonValue
     if origin in (typing.Required, typing.NotRequired):
         return supported(args[0])
     if origin is typing.Annotated:

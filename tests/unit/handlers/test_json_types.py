@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import typing
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from enum import Enum, IntEnum, IntFlag, StrEnum
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Network
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, TypedDict
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -351,3 +353,31 @@ def test_json_for_type_checkers_is_json() -> None:
     assert made.arguments(made.bind({"a": value, "b": value})) == {"a": value, "b": value}
     with pytest.raises(Permanent, match=r"result\.0 is of type set, which is no JSON"):
         storable([{1}], made.output)
+
+
+KEEP = """
+from dataclasses import dataclass
+
+from onward import JSON, JobContext, handler
+
+
+@dataclass
+class Row:
+    values: JSON
+
+
+@handler("test.keep")
+def keep(job: JobContext, *, data: JSON, rows: list[Row]) -> dict[str, JSON]:
+    return {"data": data}
+"""
+
+
+@pytest.mark.parametrize("head", ["", "from __future__ import annotations"])
+def test_json_is_all_that_a_module_has_to_import(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The alias for type checkers has names in it, such as Sequence, and is a field's type as well."""
+    module: Any = ModuleType("kept")
+    monkeypatch.setitem(sys.modules, "kept", module)
+    exec(f"{head}\n{KEEP}", module.__dict__)
+    given = {"data": {"x": [1, None]}, "rows": [module.Row([1.5, {"y": "z"}])]}
+    assert module.keep.arguments(module.keep.bind(given)) == given
+    assert module.keep.output is not None
