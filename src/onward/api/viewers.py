@@ -24,6 +24,7 @@ from onward.api.rates import TooManyRequests
 from onward.graphql.base import SIGN_IN, NotAuthenticated
 from onward.graphql.execution.masking import MESSAGE
 from onward.graphql.viewer import MAX_ROLES, MAX_SUBJECT_LENGTH, NOBODY, Viewer, ViewerFunction, WrongViewer
+from onward.handlers.signatures import signature_of
 from onward.jobs.step_threads import StepThreads
 from onward.telemetry import logger
 from onward.text.visibility import is_plain
@@ -229,8 +230,8 @@ def without_cookies(connection: HTTPConnection) -> HTTPConnection:
 def signature_fault(function: Callable[..., object]) -> str:
     """Return why the function cannot be called with a connection; empty if it can."""
     try:
-        parameters = inspect.signature(function).parameters.values()
-        inspect.signature(function).bind(object())
+        parameters = signature_of(function).parameters.values()
+        signature_of(function).bind(object())
     except ValueError:  # one of C, without a signature
         return ""
     except TypeError:

@@ -135,10 +135,10 @@ def members_of(annotation: Any) -> tuple[Any, ...]:
 
 def has_fields(type_: Any) -> bool:
     """True for a dataclass, a pydantic model and a TypedDict with fields."""
+    if typing_extensions.is_typeddict(type_):
+        return bool(type_.__required_keys__ | type_.__optional_keys__)
     if not isinstance(type_, type):
         return False
-    if typing_extensions.is_typeddict(type_):
-        return bool(type_.__annotations__)
     if issubclass(type_, BaseModel):
         return bool(type_.model_fields) and not issubclass(type_, RootModel)
     return dataclasses.is_dataclass(type_) and bool(type_.__dataclass_fields__)

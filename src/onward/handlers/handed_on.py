@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from onward.handlers.fields import has_fields
+from onward.handlers.signatures import signature_of
 from onward.handlers.waits import Wait
 
 # Only classes that JSON keeps apart. A float may be a whole number, and True is an int: no number excludes another.
@@ -24,12 +25,12 @@ def check_handed_on(steps: tuple[Callable[..., Any] | Wait, ...]) -> None:
     for giver, taker in pairwise(one for one in steps if not (isinstance(one, Wait) and one.is_sleep)):
         if isinstance(taker, Wait):
             continue
-        value = list(inspect.signature(taker).parameters.values())[1]
+        value = list(signature_of(taker).parameters.values())[1]
         taken = _annotation(taker, value.name, value.annotation)
         if isinstance(giver, Wait):
             returned, words = _class(giver.type), f"the signal {giver.name} before it has"
         else:
-            returned = _annotation(giver, "return", inspect.signature(giver).return_annotation)
+            returned = _annotation(giver, "return", signature_of(giver).return_annotation)
             words = f"{giver.__name__} before it returns"
         if _excludes(returned, taken) or (isinstance(giver, Wait) and has_fields(returned) and taken in KINDS):
             raise TypeError(

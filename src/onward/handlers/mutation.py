@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from onward.arguments import check_argument, check_names
+from onward.handlers.signatures import signature_of
 
 if TYPE_CHECKING:
     from onward.graphql.viewer import Viewer
@@ -93,7 +94,7 @@ def declared(
 
 
 def _check_beside(handler: str, beside: Callable[..., Any], parameters: type[BaseModel]) -> None:
-    names = list(inspect.signature(beside).parameters.values())
+    names = list(signature_of(beside).parameters.values())
     if inspect.iscoroutinefunction(beside) or not names or names[0].kind is inspect.Parameter.KEYWORD_ONLY:
         raise TypeError(f"{handler}: beside must be a plain function of the transaction, as in `def write(tx, *, ...)`")
     if "viewer" in parameters.model_fields and any(parameter.name == "viewer" for parameter in names[1:]):

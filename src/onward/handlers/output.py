@@ -16,6 +16,7 @@ from pydantic_core import to_json
 
 from onward.handlers.fields import has_fields, members_of, named_by
 from onward.handlers.json_types import check_type, unknown
+from onward.handlers.signatures import annotations_of
 from onward.handlers.typed_dicts import supported
 
 UNCHECKED = (type(None), Any, object, NoReturn, typing_extensions.Never)
@@ -87,7 +88,7 @@ def output_of(function: Callable[..., Any]) -> Output | None:
     Raises TypeError for a type that JSON does not bring back.
     """
     function = inspect.unwrap(function)
-    annotation = getattr(function, "__annotations__", {}).get("return")
+    annotation = annotations_of(function).get("return")
     try:
         holder = SimpleNamespace(__annotations__={"return": annotation})
         found = typing.get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)["return"]

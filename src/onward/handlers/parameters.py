@@ -27,6 +27,7 @@ from onward.handlers.errors import InvalidParameters
 from onward.handlers.json_types import check_type, unknown
 from onward.handlers.json_values import fault
 from onward.handlers.results import Results, ResultsParameter
+from onward.handlers.signatures import signature_of
 from onward.handlers.typed_dicts import supported
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -51,10 +52,10 @@ def name_of(function: Callable[..., Any]) -> str:
 def model_of(function: Callable[..., Any]) -> type[BaseModel]:
     """Make a model with a field for each keyword-only parameter. Raises TypeError for any other signature."""
     name = name_of(function)
-    taken = list(inspect.signature(function).parameters.values())
+    taken = list(signature_of(function).parameters.values())
     if not taken or taken[0].kind not in POSITIONAL:
         raise TypeError(f"{name} must take the job first, as in `def {name}(job, *, ...)`")
-    if getattr(taken[0].annotation, "__name__", taken[0].annotation) in PLAIN:
+    if getattr(taken[0].annotation, "__name__", str(taken[0].annotation)) in PLAIN:
         raise TypeError(
             f"{name} takes {taken[0]} where the job comes: write `def {name}(job: JobContext, *, {taken[0]})`"
         )
@@ -78,7 +79,7 @@ def model_of(function: Callable[..., Any]) -> type[BaseModel]:
 
 def results_of(function: Callable[..., Any]) -> ResultsParameter | None:
     """Return the parameter behind the job if it takes the results of a batch. Raises TypeError."""
-    second = list(inspect.signature(function).parameters.values())[1:2]
+    second = list(signature_of(function).parameters.values())[1:2]
     if not second or second[0].kind not in POSITIONAL or "Results" not in str(second[0].annotation):
         return None
     name = second[0].name
@@ -97,7 +98,7 @@ def results_of(function: Callable[..., Any]) -> ResultsParameter | None:
 def check_later(function: Callable[..., Any]) -> None:
     """Check that a step takes the job and the result of the step before. Raises TypeError for any other signature."""
     name = name_of(function)
-    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+    kinds = [parameter.kind for parameter in signature_of(function).parameters.values()]
     if [kind in POSITIONAL for kind in kinds] != [True, True]:
         raise TypeError(f"{name} must take the job and the result of the step before, as in `def {name}(job, value)`")
 

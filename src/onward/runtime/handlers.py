@@ -16,6 +16,7 @@ from onward.config.settings import Settings, SettingsError
 from onward.handlers.base import Handler, Toolbox
 from onward.handlers.journal import JsonLines
 from onward.handlers.on_failure import check_notified
+from onward.handlers.signatures import signature_of
 from onward.jobs.encryption import Encryption, NoKey
 from onward.mail.mailer import FileMailer
 from onward.runtime.loading import load
@@ -149,7 +150,7 @@ async def lifespan(settings: Settings, ledger: Ledger) -> AsyncIterator[Any]:
     if not callable(function):
         raise SettingsError(f"handlers.lifespan: {module} has no function {attribute}")
     try:
-        takes_ledger = bool(inspect.signature(function).parameters)
+        takes_ledger = bool(signature_of(function).parameters)
         manager = function(ledger) if takes_ledger else function()
         manager.__aenter__  # noqa: B018 - raises AttributeError where it is no context manager
     except (AttributeError, TypeError, ValueError) as error:

@@ -1,5 +1,6 @@
 """Definitions of handlers: a wrong one is refused where it is written."""
 
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -99,6 +100,30 @@ def test_the_type_of_the_job_parameter_need_not_be_importable() -> None:
     def typed(job: "OnlyForTypeCheckers", *, number: int) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     assert handler("test.typed")(typed).bind({"number": 1}) == {"number": 1}
+
+
+LAZY = """
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from elsewhere import Context, Number, Outcome, Transaction
+
+def beside(tx: Transaction, *, number: int) -> None: ...
+def one(job: Context, *, number: int) -> Outcome: ...
+def two(job: Context, value: Outcome) -> Outcome: ...
+def wrong(job: Context, *, number: Number) -> None: ...
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated where the function is made")
+def test_a_type_for_type_checkers_needs_no_quotes_where_annotations_are_lazy() -> None:
+    names: dict[str, Any] = {"__name__": "lazy"}
+    exec(LAZY, names)
+    made = sequence("test.lazy", [names["one"], names["two"]], mutation=Mutation(beside=names["beside"]))
+    assert made.bind({"number": 1}) == {"number": 1}
+    assert made.output is None
+    with pytest.raises(TypeError, match="import the types of its parameters in its module"):
+        handler("test.wrong")(names["wrong"])
 
 
 @pytest.mark.parametrize("later", [first, no_job, variable, lambda _job, value: value])

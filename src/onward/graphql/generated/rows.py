@@ -21,6 +21,7 @@ from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.user_error import UserError
 from onward.handlers.base import Handler, Mutation, Refused
 from onward.handlers.fields import fields_of, has_fields, members_of
+from onward.handlers.signatures import annotations_of, signature_of
 from onward.storage.transaction import Tx
 
 Path = Callable[[Sequence[str]], list[str]]
@@ -65,7 +66,7 @@ def row_of(handler: Handler, declared: Mutation, types: Types) -> Row | None:
     """The row that a mutation declares; None if it declares none. Raises HandlerSchemaError."""
     if declared.beside is None:
         return None
-    wants = frozenset(list(inspect.signature(declared.beside).parameters)[1:])
+    wants = frozenset(list(signature_of(declared.beside).parameters)[1:])
     found = [one for one in members_of(_returned(handler, declared.beside)) if one is not type(None)]
     if len(found) != 1 or not has_fields(found[0]):
         return Row("row", None, declared, wants)
@@ -80,7 +81,7 @@ def row_of(handler: Handler, declared: Mutation, types: Types) -> Row | None:
 
 def _returned(handler: Handler, beside: Callable[..., Any]) -> Any:
     """The type of the row. That of the transaction may be imported for type checkers alone."""
-    holder = SimpleNamespace(__annotations__={"return": getattr(beside, "__annotations__", {}).get("return")})
+    holder = SimpleNamespace(__annotations__={"return": annotations_of(beside).get("return")})
     try:
         return typing.get_type_hints(holder, getattr(inspect.unwrap(beside), "__globals__", {}))["return"]
     except NameError as error:
