@@ -95,11 +95,13 @@ async def running(backend: str, folder: Path, given: Mapping[str, Any]) -> Async
     """Run the application with `folder` as its project; `given` holds further tables of settings.toml.
 
     The environment's settings do not count: they may name a ledger whose jobs are somebody's.
+    `backend` wins over the one in `given`, which may be a whole settings.toml.
     """
     (folder / "settings.toml").touch()
-    tables = {**given, "backends": {**given.get("backends", {}), backend: {"class": CLASSES[backend]}}}
+    backends = {**given.get("backends", {}), backend: {"class": CLASSES[backend]}}
+    tables = {**given, "backend": backend, "backends": backends}
     # Tests open the file with Python's own SQLite, and enqueue.
-    app = create_app(settings.load_without_environment(folder, backend=backend, **tables), embedded=True)
+    app = create_app(settings.load_without_environment(folder, **tables), embedded=True)
     transport = httpx2.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),

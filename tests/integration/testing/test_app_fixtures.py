@@ -127,6 +127,14 @@ async def test_the_environment_does_not_reach_the_application_under_test(
     assert not await asyncio.to_thread(lambda: list(tmp_path.glob("theirs*")))
 
 
+async def test_the_backend_is_that_of_the_fixture_whatever_the_tables_say(tmp_path: Path) -> None:
+    """A project may give its own settings.toml, as tomllib reads it."""
+    given = {"backend": "dramatiq", "handlers": {"modules": ["onward.testing.workload"]}}
+    async with application_under_test.running("immediate", tmp_path, given) as app:
+        job = await app.accept("conformance.note", folder=str(tmp_path), text="here")
+    assert (job.status, job.backend) == (S.SUCCEEDED, "immediate")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_documented_tests_pass(tmp_path: Path) -> None:
