@@ -160,3 +160,8 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     )
     complaints = [line for line in found.stderr.splitlines() if "onward" in line]
     assert (found.returncode, complaints) == (0, [])
+
+
+def test_the_commands_of_a_deploy_need_no_environment_of_the_launcher() -> None:
+    """A clone has a `.venv` only where the launcher has been started."""
+    assert ".venv" not in (ROOT / "docs" / "deploying.md").read_text("utf-8")
