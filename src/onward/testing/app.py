@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -76,8 +77,9 @@ class TestApp:
     @property
     def delivered(self) -> list[Delivery]:
         """The deliveries that the recording backend was given, in order (`onward_recording` only)."""
-        found = self.onward.dispatcher.backends.values()  # one for each queue
-        return [delivery for backend in found for delivery in cast("Recording", backend).delivered]
+        found = [cast("Recording", backend) for backend in self.onward.dispatcher.backends.values()]  # one a queue
+        placed = [pair for one in found for pair in zip(one.places, one.delivered, strict=True)]
+        return [delivery for _, delivery in sorted(placed, key=itemgetter(0))]
 
     def mail(self) -> list[EmailMessage]:
         """The messages that handlers sent, in order."""

@@ -81,6 +81,14 @@ async def test_a_recorded_job_is_accepted_and_does_not_run(onward_recording: Tes
     assert onward_recording.mail() == []
 
 
+async def test_deliveries_of_several_queues_are_in_their_order(onward_recording: TestApp, tmp_path: Path) -> None:
+    """Each queue has an instance of the backend."""
+    names = ["conformance.queued", "conformance.note", "conformance.queued"]
+    for name in names:
+        await onward_recording.accept(name, folder=str(tmp_path))
+    assert [delivery.handler for delivery in onward_recording.delivered] == names
+
+
 async def test_a_mutation_with_errors_delivers_nothing(onward_recording: TestApp) -> None:
     answer = await onward_recording.graphql(REGISTER, name="")
     assert answer["data"]["registerUser"]["errors"]
