@@ -97,9 +97,10 @@ _MODULES = {
 }
 __all__ = [*_MODULES]  # noqa: PLE0604 - a list of strings, kept in one place
 
+if not TYPE_CHECKING:  # a type checker would take any name for one of the module, also a misspelt one
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'onward' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
-    return value
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module 'onward' has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+        return value
