@@ -60,7 +60,7 @@ class KeptBacklog:
         if began >= self._until:
             self._found = due.backlog(tx)
             now = time.monotonic()
-            self._until = now + due.pause_s(now - began)
+            self._until = now + due.KEPT_TIMES * (now - began)
         return self._found
 
 

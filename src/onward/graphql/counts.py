@@ -41,7 +41,7 @@ class Kept(Generic[T]):
         began = time.monotonic()
         found = await self._read()
         now = time.monotonic()
-        self._until = max(self._until, now + due.pause_s(now - began))
+        self._until = max(self._until, now + due.KEPT_TIMES * (now - began))
         return found
 
 

@@ -156,7 +156,7 @@ def parameters_unchecked() -> None:
     """Call the handler with unchecked parameters."""
     from onward.jobs import executor
 
-    base.put(executor, "_arguments", lambda _handler, _job, params: params)
+    base.put(executor, "arguments_of", lambda _handler, params, _version: params)
 
 
 def failures_unrecorded() -> None:
