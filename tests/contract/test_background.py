@@ -111,6 +111,7 @@ async def test_jobs_of_two_requests_run_side_by_side(onward: wiring.Runtime, tmp
     assert (await ended(onward, waiting))[0].status is S.SUCCEEDED
 
 
+@pytest.mark.slow
 async def test_a_waiting_job_needs_no_task(onward: wiring.Runtime, tmp_path: Path) -> None:
     """Four hundred jobs wait in two hundred requests without a task of their own, and the slots are not exceeded."""
     blocking = await request(onward, ["conformance.wait"], tmp_path) + await node.accept(

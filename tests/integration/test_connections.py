@@ -438,6 +438,7 @@ async def test_frames_that_pile_up_close_their_socket(address: str, frames: byte
     ],
     ids=["pings", "pongs", "messages", "completions"],
 )
+@pytest.mark.slow
 async def test_a_flood_on_one_socket_does_not_block_others(address: str, flood: bytes, turns_of_serve: None) -> None:
     async with upgraded(address) as (reader, writer), client(address) as friend:
         await reader.readuntil(b"\r\n\r\n")

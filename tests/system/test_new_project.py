@@ -22,6 +22,7 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path / "shop"
 
 
+@pytest.mark.slow
 def test_the_tests_of_a_new_project_pass(shop: Path) -> None:
     done = pytest_in(shop)
     assert "2 passed" in done.stdout, done.stdout + done.stderr

@@ -18,6 +18,7 @@ with redis_server() as first, postgres_server() as second:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 @pytest.mark.usefixtures("redis_url", "postgres_server_url")
+@pytest.mark.slow
 def test_servers_end_with_killed_tests() -> None:
     tests = subprocess.Popen(
         [sys.executable, "-c", STARTING],

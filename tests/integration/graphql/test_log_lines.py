@@ -63,6 +63,7 @@ def test_a_length_out_of_bounds_is_refused(address: str, last: int) -> None:
     assert answer["errors"][0]["message"] == f"`last` must be between 0 and 1,000 (got {last:,})."
 
 
+@pytest.mark.slow
 def test_the_lines_of_many_jobs_are_within_the_budget_of_an_answer(address: str) -> None:
     """The answer is refused before they are read, or before they are decoded."""
     many = "{ jobs(first: 200) { nodes { logLines(last: 1000) { time level logger text } } } }"

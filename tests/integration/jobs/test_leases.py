@@ -112,6 +112,7 @@ def test_a_counter_that_stands_still_long_enough_means_death(writer: Writer, obs
     assert (attempt.error.code, attempt.counts_as_attempt) == ("LEASE_LOST", False)
 
 
+@pytest.mark.slow
 def test_a_counter_that_rises_now_and_then_means_life(writer: Writer, observer: Observer, clock: Clock) -> None:
     """A heartbeat every six seconds is enough."""
     job = stranger(writer)

@@ -66,6 +66,7 @@ async def delayed(parts: Runtime, seconds: float) -> Job:
     )
 
 
+@pytest.mark.slow
 async def test_pruning_many_jobs_delays_neither_delayed_jobs_nor_ticks(project: settings.Settings) -> None:
     """While twenty thousand jobs are deleted, every job begins within a second of its time."""
     async with run_process(project, Role.RUN) as parts:

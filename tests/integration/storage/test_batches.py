@@ -44,6 +44,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
+@pytest.mark.slow
 async def test_a_commit_holds_the_writer_for_about_as_long_whatever_a_row_costs(writer: Writer, clock: Clock) -> None:
     """The first commit is a guess, those after it fit."""
     for seconds in (0.0001, 0.001, 0.01):
@@ -61,6 +62,7 @@ async def test_a_machine_that_becomes_slow_gets_smaller_commits_at_once(writer: 
     assert sizes[4] <= 10
 
 
+@pytest.mark.slow
 async def test_a_row_that_takes_longer_than_a_commit_may_still_ends(writer: Writer, clock: Clock) -> None:
     sizes: list[int] = []
     assert await in_batches(writer, clock.change(lambda: 0.06, sizes, 53), most=200) == 53

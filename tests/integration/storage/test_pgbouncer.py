@@ -144,6 +144,7 @@ def test_a_read_whose_commit_fails_is_made_again(postgres_ledger: str, pooler: P
         database.close()
 
 
+@pytest.mark.slow
 async def test_under_load_nothing_fails(postgres_ledger: str, pooler: Pooler, tmp_path: Path) -> None:
     """All share two connections; while none is free, mutations are UNAVAILABLE, and no job loses an attempt."""
     with pooler(postgres_ledger, default_pool_size=1, query_wait_timeout=30) as pooled:

@@ -228,6 +228,7 @@ def test_a_commit_is_synced(postgres_ledger: str) -> None:
         assert writer.run_sync(lambda tx: tx.one(sa.text("SHOW synchronous_commit"))) == ("on",)
 
 
+@pytest.mark.slow
 def test_a_transaction_of_a_process_that_stands_still_ends_before_the_process_is_taken_for_dead(
     postgres_ledger: str,
 ) -> None:

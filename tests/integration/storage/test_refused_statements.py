@@ -279,6 +279,7 @@ def held_row(url: str) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 async def test_a_row_that_is_locked_for_long_delays_only_those_who_write_it(writers: Callable[[str], Writer]) -> None:
     """A caller's transaction holds a row as long as it likes: those who want it are run again, the others meanwhile."""
     writer = writers("postgresql")

@@ -14,6 +14,8 @@ from tests.system.package.fixtures import Package, hatchling
 
 BUNDLES = ("console", "explorer")
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def names(package: Package) -> list[PurePosixPath]:

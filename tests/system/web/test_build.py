@@ -104,6 +104,7 @@ def test_two_simultaneous_starts_build_once(workshop: Workshop) -> None:
     assert workshop.calls == ["npm", "node"]
 
 
+@pytest.mark.slow
 def test_a_changed_source_is_built_again_and_an_unchanged_one_is_not(workshop: Workshop) -> None:
     workshop.run()
     workshop.run()
