@@ -117,14 +117,21 @@ def test_a_module_that_is_installed_beside_its_source_is_loaded_while_both_are_t
         package.mkdir(parents=True)
         (package / "__init__.py").touch()
         (package / "ovens.py").write_text(text, "utf-8")
+        (package / "recipes.py").write_text("LOAVES = 1\n", "utf-8")
         monkeypatch.syspath_prepend(package.parent)
     for name in ("bakery", "bakery.ovens"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     application.write(tmp_path / "source", '[handlers]\nmodules = ["bakery.ovens"]\n')
     assert "ovens.heat" in load_handlers(load(tmp_path / "source"))
-    (tmp_path / "source" / "bakery" / "ovens.py").write_text(f"{text}# edited\n", "utf-8")
-    with pytest.raises(SettingsError, match=r"'bakery' in .* is hidden by .*installed.*, which comes first"):
-        load_handlers(load(tmp_path / "source"))
+    source = tmp_path / "source" / "bakery"
+    (source / "test_ovens.py").touch()  # is not installed
+    assert "ovens.heat" in load_handlers(load(tmp_path / "source"))
+    for name in ("ovens.py", "recipes.py"):  # the module, and one that it may import
+        before = (source / name).read_text("utf-8")
+        (source / name).write_text(f"{before}# edited\n", "utf-8")
+        with pytest.raises(SettingsError, match=r"'bakery' in .* is hidden by .*installed.*, which comes first"):
+            load_handlers(load(tmp_path / "source"))
+        (source / name).write_text(before, "utf-8")
 
 
 def test_a_project_s_modules_may_have_the_former_names_of_onward_s(tmp_path: Path) -> None:

@@ -70,18 +70,24 @@ def hidden(module: str) -> str:
 
 
 def _is_copied(module: str) -> bool:
-    """Return whether the module is the same in each place of the import path that has its package.
+    """Return whether each place of the import path that has the module's package has the module, and the same package.
 
     So it is in an image whose application is installed beside its source.
     """
     top, *below = module.split(".")
-    first, *others = [_file_in(Path(found), below) for found in found_in(top)]
-    return all(first and other and filecmp.cmp(first, other, shallow=False) for other in others)
+    first, *others = map(Path, found_in(top))
+    return _has(first, below) and all(_has(other, below) and _is_same(first, other) for other in others)
 
 
-def _file_in(package: Path, below: list[str]) -> str:
-    """Return the file of a module, by that of its package at the top and the names below it; empty if there is none."""
-    if not below:
-        return str(package)
-    spec = PathFinder.find_spec(below[-1], [str(package.parent.joinpath(*below[:-1]))])
-    return (spec.origin if spec else None) or ""
+def _has(package: Path, below: list[str]) -> bool:
+    """Return whether a package, by its file, has the module of the names below it."""
+    return not below or PathFinder.find_spec(below[-1], [str(package.parent.joinpath(*below[:-1]))]) is not None
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Return whether two packages, by their files, are the same in all files of Python that both have."""
+    pairs = [(one, other)]
+    if one.name == other.name == "__init__.py":  # tests, for example, may not be installed
+        beside = ((file, other.parent / file.relative_to(one.parent)) for file in one.parent.rglob("*.py"))
+        pairs += [(file, its) for file, its in beside if its.is_file()]
+    return all(filecmp.cmp(file, its, shallow=False) for file, its in pairs)
