@@ -361,7 +361,10 @@ class Limits(Table):
     subscriptions: int = Field(20, ge=1, description="the most subscriptions on one WebSocket")
     init_timeout_s: float = Field(10.0, gt=0, description="seconds that a WebSocket may take to be initialised")
     idle_timeout_s: float = Field(
-        600.0, gt=0, description="seconds after which a WebSocket without operations is closed"
+        600.0,
+        gt=0,
+        description="seconds after which a WebSocket without operations is closed, and one that waits for events gets a"
+        " ping",
     )
     streams: int = Field(
         10_000, ge=0, description="the most WebSockets and event streams of one process; 0 for no limit"
@@ -369,8 +372,8 @@ class Limits(Table):
     streams_each: int = Field(
         200,
         ge=0,
-        description="the most WebSockets and event streams from one address, except loopback in development;"
-        " 0 for no limit",
+        description="the most WebSockets and event streams from one address, except loopback in development and a Unix"
+        " socket; 0 for no limit",
     )
     requests: int = Field(
         6_000,
@@ -378,7 +381,12 @@ class Limits(Table):
         description="the most requests a minute of one viewer, or of one address without a token, except loopback in"
         " development; 0 for no limit. Processes count together where they share a Redis, else each by itself",
     )
-    open_jobs: int = Field(10_000, ge=0, description="the most unfinished jobs of one viewer; 0 for no limit")
+    open_jobs: int = Field(
+        10_000,
+        ge=0,
+        description="the most unfinished jobs of one viewer, and of one handler by callers without a token;"
+        " 0 for no limit",
+    )
 
 
 class Gql(Table):
