@@ -87,8 +87,6 @@ class SmtpMailer:
         try:
             async with self._client(timeout=CHECK_TIMEOUT_S) as smtp:
                 await smtp.noop()
-                if smtp.is_ehlo_or_helo_needed:
-                    await smtp.ehlo()
                 if is_international(self.sender) and not smtp.supports_extension("smtputf8"):
                     fix = "set email.sender to an address in ASCII, or use a server with SMTPUTF8"
                     return Finding("email", State.WRONG, f"{where} does not support the address of email.sender", fix)
