@@ -73,7 +73,8 @@ def check_unique(settings: Settings, handlers: Mapping[str, Handler]) -> Iterato
     for name, one in sorted(handlers.items()):
         within = None if one.unique is None else one.unique.within
         if days and within is not None and within > timedelta(days=days):
-            words = f"{name} is unique within {within}, and finished jobs are kept for {timedelta(days=days)} only"
+            wanted = f"{within / timedelta(days=1):g} days"
+            words = f"{name} is unique within {wanted}, and finished jobs are kept for {days:g}"
             yield Finding("handlers", State.WARNING, words, "give retention.jobs_days more days, or a shorter within")
 
 
