@@ -133,6 +133,12 @@ def members_of(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
+def all_members_of(annotation: Any) -> tuple[Any, ...]:
+    """Return the members of a union, and in place of an alias those of the type that it names."""
+    members = members_of(named_by(annotation))
+    return tuple(one for each in members for one in (all_members_of(each) if named_by(each) is not each else (each,)))
+
+
 def has_fields(type_: Any) -> bool:
     """True for a dataclass, a pydantic model and a TypedDict with fields."""
     if typing_extensions.is_typeddict(type_):

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import to_json
 
-from onward.handlers.fields import has_fields, members_of, named_by
+from onward.handlers.fields import all_members_of, has_fields
 from onward.handlers.json_types import check_type, unknown
 from onward.handlers.signatures import annotations_of
 from onward.handlers.typed_dicts import supported
@@ -94,7 +94,7 @@ def output_of(function: Callable[..., Any]) -> Output | None:
         found = typing.get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)["return"]
     except (NameError, AttributeError, KeyError):
         return None  # imported for type checkers only, so a worker does not load it
-    members = [one for one in members_of(named_by(found)) if one is not type(None)]
+    members = [one for one in all_members_of(found) if one is not type(None)]
     if not members or any(one in UNCHECKED or isinstance(one, TypeVar) for one in members):
         return None
     place = f"{function.__name__}: its result"

@@ -274,7 +274,7 @@ def test_an_alias_is_the_type_that_it_names(alias: Any) -> None:
     one.__annotations__ |= {
         "a": alias("Parcels", list[Parcel]),
         "b": alias("Note", str | None),
-        "return": alias("Found", Parcel | signatures.Receipt),
+        "return": alias("Found", Parcel | signatures.Receipt) | None,
     }
     made = handler("sig.one", mutation=True)(one)
     schema = build(handlers={"sig.one": made})._schema

@@ -20,7 +20,7 @@ from onward.graphql.generated.types import Types
 from onward.graphql.types.enums import UserErrorCode
 from onward.graphql.types.user_error import UserError
 from onward.handlers.base import Handler, Mutation, Refused
-from onward.handlers.fields import fields_of, has_fields, members_of
+from onward.handlers.fields import all_members_of, fields_of, has_fields
 from onward.handlers.signatures import annotations_of, signature_of
 from onward.storage.transaction import Tx
 
@@ -67,7 +67,7 @@ def row_of(handler: Handler, declared: Mutation, types: Types) -> Row | None:
     if declared.beside is None:
         return None
     wants = frozenset(list(signature_of(declared.beside).parameters)[1:])
-    found = [one for one in members_of(_returned(handler, declared.beside)) if one is not type(None)]
+    found = [one for one in all_members_of(_returned(handler, declared.beside)) if one is not type(None)]
     if len(found) != 1 or not has_fields(found[0]):
         return Row("row", None, declared, wants)
     name = found[0].__name__[0].lower() + found[0].__name__[1:]
