@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Kept(Generic[T]):
-    """The result of a read, shared by all who ask: the older, the longer the read took."""
+    """The shared result of a read; that of a slow read is kept for longer."""
 
     def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
         self._read = read
@@ -46,7 +46,7 @@ class Kept(Generic[T]):
 
 
 class Counts:
-    """Counts that are up to half a second old; concurrent callers share one read."""
+    """Counts that are up to half a second old, and older if their read is slow; concurrent callers share one read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -69,7 +69,7 @@ class Counts:
     async def open_anonymous(self, handler: str, most: int) -> int:
         """Count the handler's unfinished jobs without an owner, up to `most`. Raises Unavailable.
 
-        Others may have any number of them, which are all looked at.
+        Reads all unfinished jobs, of which other handlers may have any number.
         """
         counted = await self.of(Visible(owner=None, everything=True))
         if sum(n for status, n in counted.items() if status not in TERMINAL) < most:

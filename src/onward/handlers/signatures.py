@@ -22,7 +22,7 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def annotations_of(function: Callable[..., Any]) -> Mapping[str, Any]:
-    """Return the annotations, likewise."""
+    """Return the annotations, in which a type that is not defined is a ForwardRef."""
     if sys.version_info >= (3, 14):
         return annotationlib.get_annotations(function, format=annotationlib.Format.FORWARDREF)
     found: Mapping[str, Any] = getattr(function, "__annotations__", {})

@@ -459,7 +459,7 @@ def cancel_nested(tx: Tx, batch_id: str, *, reason: str | None) -> None:
 
 
 def _is_held_in(tx: Tx, batch: Batch, *states: BatchState) -> bool:
-    """Return whether the batch that holds this one is in one of the states; it is locked after the inner one."""
+    """Lock the batch that holds this one, after this one; return whether it is in one of the states."""
     outer = _decode(tx.one(_lock, id_=batch.parent))
     return outer is not None and outer.state in states
 

@@ -51,7 +51,7 @@ _fold = (
     )
     .returning(_counts.c.owner, _counts.c.status, _counts.c.n)
 )
-# The next owners in their order, of all slots: the first ones of each, by the key.
+# The next owners in order: each slot gives its first ones by the key, and no other counters are read.
 _limit = sa.bindparam("limit_", type_=sa.Integer)
 _first_owners = [
     sa.select(_counts.c.owner)
@@ -220,19 +220,19 @@ def fold_counts(tx: Tx, limit: int) -> int:
 
 
 def idle_owners(tx: Tx, after: str, limit: int) -> tuple[list[str], str]:
-    """Return those of the next `limit` owners who have no job left, and the last of all of them; "" at the end."""
+    """Return the owners without a job among the next `limit`, and the last owner of these; "" after the last of all."""
     found = tx.scalars(_owners, after_=after, limit_=limit)
     busy = set(tx.scalars(_have_jobs, owners=as_list(found))) if found else set()
     return [owner for owner in found if owner not in busy], found[-1] if len(found) == limit else ""
 
 
 def forget_owners(tx: Tx, owners: Sequence[str]) -> None:
-    """Delete the counters of owners who have no job left; what has been counted since the look stays counted."""
+    """Delete the counters of owners without a job; a job that has come since the look stays counted."""
     _count_again(tx, tx.all(_forget_owners, owners=as_list(owners)))
 
 
 def _count_again(tx: Tx, deleted: Sequence[tuple[str, str, int]]) -> int:
-    """Count what deleted counters have counted with the commit, unless it sums to 0; return their number."""
+    """Add deleted counters to those that the commit writes; return how many were deleted."""
     for owner, status, n in deleted:
         tx.deltas[owner, status] = tx.deltas.get((owner, status), 0) + n
     tx.open_before.clear()

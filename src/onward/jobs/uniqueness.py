@@ -145,7 +145,7 @@ def reserve(tx: Tx, news: Sequence[NewJob], *, parent: str | None = None) -> Hol
 
 
 def is_held_by_running(tx: Tx, new: NewJob, job_id: str, holders: Holders) -> bool:
-    """Return whether that job runs and holds the new one's key, which it goes on to hold until it has ended.
+    """Return whether the job runs and holds the key of the new one: it keeps the key until it has ended.
 
     `holders` are those of `reserve`.
     """

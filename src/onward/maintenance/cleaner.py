@@ -21,7 +21,7 @@ from onward.storage.writer import Writer
 
 # At most, in one commit: jobs, small rows (keys and marks), and pages of a file.
 JOBS, ROWS, PAGES = 200, 2_000, 256
-OWNERS, FORGOTTEN = 1_000, 100  # that are looked at each time, and whose counters one commit deletes at most
+OWNERS, FORGOTTEN = 1_000, 100  # owners of one look, and owners whose counters one commit deletes
 MARKS_S = STAGED_S = 86_400
 
 _p = sa.bindparam
@@ -60,7 +60,7 @@ class Cleaner(Service):
         self._clock = clock or LedgerClock()
         self._interval_s = timings.clean_interval_s
         self._next_at = time.monotonic() + self._interval_s
-        self._owner = ""  # after whom the look for owners without jobs goes on
+        self._owner = ""  # the last owner of the look before, after whom the next one goes on
 
     async def run_once(self) -> float:
         # Also before anything is to be deleted: the clock is compared with that look.

@@ -18,7 +18,7 @@ from onward.worker.recycling import Recycling
 from onward.worker.worker_runtime import EXIT_GRACE_S, WorkerRuntime
 
 SIGNAL_CHECK_S = 0.5
-FORMER_COMMANDS = ("alone", "steps")  # by which a release before this one starts processes for its jobs
+FORMER_COMMANDS = ("alone", "steps")  # of the processes that an older release starts for its jobs
 
 
 class Stoppable(Protocol):
