@@ -117,7 +117,7 @@ class Planner:
     def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
         self.fields = 0  # visited, with fragments spread out
         self._schema = schema
-        # Of its fragments, by their names.
+        # The definitions of the document's fragments, by name.
         self.definitions = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
         self._fragments = {name: FragmentDetails(definition) for name, definition in self.definitions.items()}
 
