@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from tests.system.faults.installation import DEADLINE_S, Installation
-from tests.system.faults.process import Process
+from tests.system.faults.process import Process, wait_for
 
 Injection = Callable[[Installation, random.Random], None]
 PAUSE_S = 1.0  # at most, before what was killed is started again
@@ -22,6 +22,18 @@ def kill_api(installation: Installation, chance: random.Random) -> None:
 def kill_worker(installation: Installation, chance: random.Random) -> None:
     """Kill one worker or, without workers, the process that runs the jobs."""
     _kill(chance.choice(installation.runners), chance)
+
+
+def kill_busy_worker(installation: Installation, chance: random.Random, handler: str) -> None:
+    """Kill one of the processes that run jobs of the handler, as soon as there is one."""
+
+    def busy() -> list[Process]:
+        sql = f"SELECT worker FROM _ledger.jobs WHERE handler = '{handler}' AND status = 'RUNNING'"
+        pids = {int(worker.rpartition(":")[2]) for (worker,) in installation.ledger.rows(sql)}
+        return [process for process in installation.runners if process.pid in pids]
+
+    wait_for(lambda: bool(busy()), 10, "a process runs such a job")
+    _kill(chance.choice(busy() or installation.runners), chance)
 
 
 def _kill(process: Process, chance: random.Random) -> None:

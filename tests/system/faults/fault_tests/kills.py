@@ -52,7 +52,7 @@ def jobs_of_killed_workers_go_on_within_15_s(stage: Stage) -> None:
     for _ in range(2):
         installation.client.send("steps", 12, params={"pause_s": 0.5, "children": 1})
         stage.pause(0.2, 0.6)
-        fault_injection.kill_worker(installation, stage.chance)
+        fault_injection.kill_busy_worker(installation, stage.chance, "faults.steps")
     installation.wait_for_jobs()
     found = records.read(
         installation.folder, installation.ledger, installation.client.requests, installation.ends.all[crashes:]
@@ -179,7 +179,8 @@ def jobs_of_a_queue_go_on_only_where_it_is_taken(stage: Stage) -> None:
     installation.deploy(queues={"faults.steps": "gpu"})
     pids = {taking.pid}
     sent = installation.client.send("steps", 12, params={"pause_s": 0.4})
-    stage.pause(0.3, 0.5)
+    wait_for(lambda: bool(_count(installation, f"{QUEUED} AND status = 'RUNNING'")), 10, "a job of the queue runs")
+    stage.pause(0.2, 0.4)
     taking.kill()
     with load(installation, 40, {"processItem": 4.0, "flaky": 1.0}):
         wait_for(
@@ -226,7 +227,7 @@ def no_key_has_more_claims_than_its_limit_when_workers_are_killed(stage: Stage) 
             sent = installation.client.send("keyed", 4, params={"customer": customer, "pause_s": 0.3})
             customers |= {request.job: customer for request in sent}
         stage.pause(0.2, 0.5)
-        fault_injection.kill_worker(installation, stage.chance)
+        fault_injection.kill_busy_worker(installation, stage.chance, "faults.keyed")
     installation.wait_for_jobs()
     claims: Counter[str] = Counter()
     most: Counter[str] = Counter()
