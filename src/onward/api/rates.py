@@ -127,7 +127,7 @@ class Rates:
                 name = f"{self._namespace}:rates:{key} {window.number}"
                 pipe.incrby(name, more)
                 pipe.expire(name, 2 * WINDOW_S)
-            # Where this fails, nothing has been sent.
+            # Without a connection Redis has counted none of them, and they stay unsent.
             pipe.connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
             try:
                 totals = dict(zip(sent, (await pipe.execute())[::2], strict=True))
