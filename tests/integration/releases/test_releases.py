@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,14 +70,19 @@ def test_the_work_of_an_earlier_release_is_done_by_this_one(
     ledger.close()
 
 
-@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
-def test_a_ledger_that_goes_back_is_the_older_release_s_again(
-    dialect: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def former(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Kept, str]]:
+    """Return a ledger that 0.1.0 has kept, and its URL."""
+    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
+    ledger = Kept(tmp_path, (HERE / f"0.1.0.{request.param}.sql").read_text("utf-8"), url)
+    yield ledger, url or f"sqlite:///{tmp_path / LEDGER}"
+    ledger.close()
+
+
+def test_a_ledger_that_goes_back_is_the_older_release_s_again(former: tuple[Kept, str], tmp_path: Path) -> None:
     """The tables, columns, indexes and rows equal those at the revision of that release."""
-    url = request.getfixturevalue("postgres_url") if dialect == "postgresql" else None
-    ledger = Kept(tmp_path, (HERE / f"0.1.0.{dialect}.sql").read_text("utf-8"), url)
-    database = Database(url or f"sqlite:///{tmp_path / LEDGER}")
+    ledger, url = former
+    database = Database(url)
     migrate.upgrade(database)
     migrate.go_back(database)
     first = contents(database)
@@ -85,26 +91,23 @@ def test_a_ledger_that_goes_back_is_the_older_release_s_again(
     assert "overruns" not in contents(database), "it is in the ledger's own place"
     ledger.has_moved()
     assert ledger.execute("SELECT count(*) FROM _ledger.overruns").fetchone() == (0,)
-    lay_out(tmp_path, "later_handlers", url or f"sqlite:///{LEDGER}")
+    lay_out(tmp_path, "later_handlers", url)
     assert onward("migrate", "--back", project=tmp_path).stdout == "the ledger is one of release 0.1.0\n"
     assert contents(database) == first
     database.close()
-    ledger.close()
 
 
-@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 def test_jobs_that_have_waited_leave_no_count_that_the_older_release_cannot_read(
-    dialect: str, tmp_path: Path, request: pytest.FixtureRequest
+    former: tuple[Kept, str],
 ) -> None:
     """The older release fails to count at all where it finds another status than its own, also one without jobs."""
-    url = request.getfixturevalue("postgres_url") if dialect == "postgresql" else None
-    ledger = Kept(tmp_path, (HERE / f"0.1.0.{dialect}.sql").read_text("utf-8"), url)
+    ledger, url = former
     counted = "SELECT DISTINCT status FROM _ledger.counts"
     before = set(ledger.execute(counted).fetchall())
-    database = Database(url or f"sqlite:///{tmp_path / LEDGER}")
+    database = Database(url)
     migrate.upgrade(database)
     ledger.has_moved()
-    with writing(url or f"sqlite:///{tmp_path / LEDGER}") as writer:
+    with writing(url) as writer:
         for moved in (1, -1):  # a job begins to wait, and goes on
             writer.run_sync(lambda tx, moved=moved: tx.count("ada", JobStatus.WAITING, moved))  # type: ignore[misc]
     assert set(ledger.execute(counted).fetchall()) == {*before, ("WAITING",)}
@@ -113,7 +116,6 @@ def test_jobs_that_have_waited_leave_no_count_that_the_older_release_cannot_read
     assert len(rows) == 8
     assert not any("WAITING" in row for row in rows)
     database.close()
-    ledger.close()
 
 
 class Table(NamedTuple):
