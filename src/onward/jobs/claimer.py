@@ -88,13 +88,8 @@ class Claimer:
     async def any_due(self, backend: str) -> bool:
         """True if `claim_due` may find a job. Raises Unavailable."""
         grace_us = round(self._timings.local_claim_grace_s * 1_000_000)
-        runner = self._lease.id
-
-        def ask(tx: Tx) -> bool:
-            due = claims.any_due(tx, runner=runner, backend=backend, grace_us=grace_us)
-            return due or claims.next_isolated(tx, backend=backend) is not None
-
-        return await self._writer.database.read(ask)
+        any_due = partial(claims.any_due, runner=self._lease.id, backend=backend, grace_us=grace_us)
+        return await self._writer.database.read(any_due)
 
     async def claim_due(
         self, backend: str, limit: int, *, exclude: Collection[str], isolated: Callable[[str], bool] | None

@@ -134,6 +134,8 @@ _next_isolated = (
     .limit(1)
     .with_hint(jobs, BY_DANGER, "sqlite")
 )
+# Not a UNION: PostgreSQL plans an EXISTS for its first row, and so reads no backlog.
+_any_work = sa.select(sa.or_(_any_due.exists(), _next_isolated.exists()))
 _in_line = sa.select(jobs.c.backend, jobs.c.deaths).where(ID, ready_row)
 _held_by = (
     sa.select(*row.columns(row.Claim)).where(held, jobs.c.runner == _p("runner_")).with_hint(jobs, BY_HOLDER, "sqlite")
@@ -181,8 +183,11 @@ def claim_due(
 
 
 def any_due(tx: Tx, *, runner: str, backend: str, grace_us: int = 0) -> bool:
-    """True if a claim would look at a job. A read: on PostgreSQL each claim counts as a commit."""
-    return bool(tx.scalar(_any_due, runner_=runner, backend_=backend, now=tx.now, **_bounds(tx, (), grace_us)))
+    """True if a claim would look at a job, or one has to run in a process of its own.
+
+    A read: on PostgreSQL each claim counts as a commit.
+    """
+    return bool(tx.scalar(_any_work, runner_=runner, backend_=backend, now=tx.now, **_bounds(tx, (), grace_us)))
 
 
 def claim_limited(

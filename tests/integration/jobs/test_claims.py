@@ -101,6 +101,24 @@ def test_a_delivery_of_a_running_job_takes_three_statements(writer: Writer, monk
     assert sum(bool(re.search(r"jobs\b", text)) for text in seen) == 3, seen
 
 
+async def test_a_look_for_work_takes_one_statement_beside_the_clock(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An idle process looks again and again; it finds jobs to claim, and those that have to run isolated."""
+    lease = SimpleNamespace(id="one", name="one")
+    claimer = Claimer(writer, lease, None, Timings(), takes=(), isolated=False)  # type: ignore[arg-type]
+    seen = note_statements(writer, monkeypatch)
+    assert not await claimer.any_due("here")
+    assert len(seen) == 2, seen
+    job = await writer.run(accept)
+    assert await claimer.any_due("here")
+    assert not await claimer.any_due("there")
+    await writer.run(lambda tx: tx.execute(_crash, id_=job.id, crashes_=claims.CRASHES_BEFORE_ISOLATION))
+    assert await claimer.any_due("here")
+    await writer.run(lambda tx: claim(tx, job, isolated=True))
+    assert not await claimer.any_due("here")
+
+
 async def test_whether_there_are_limits_is_known_from_the_begin_on_postgresql(
     postgres_ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -335,6 +335,7 @@ FREQUENT = {
     "claim": claims._claim,
     "claim several": claims._claim_due,
     "look for one to claim": claims._any_due,
+    "look for any to claim or to run alone": claims._any_work,
     "claim those with limits": claims._limited_free,
     "look for one to run alone": claims._next_isolated,
     "look at the own claims": claims._held_by,
