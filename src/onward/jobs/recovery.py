@@ -20,7 +20,7 @@ from onward.jobs.model import Job, JobError
 from onward.jobs.outcome import Outcome
 from onward.jobs.states import JobStatus, StepStatus
 from onward.storage.sql import as_list, in_array
-from onward.storage.tables import BY_HOLDER, BY_READY, held, jobs, ready, ready_row, runners
+from onward.storage.tables import BY_ASSIGNMENT, BY_HOLDER, assigned, held, jobs, ready_row, runners
 from onward.storage.transaction import Tx
 
 S = JobStatus
@@ -58,7 +58,10 @@ _any_held = (
     sa.select(jobs.c.id).where(held, jobs.c.runner == _p("runner_")).limit(1).with_hint(jobs, BY_HOLDER, "sqlite")
 )
 _any_assigned = (
-    sa.select(jobs.c.id).where(ready, jobs.c.delivered_to == _p("runner_")).limit(1).with_hint(jobs, BY_READY, "sqlite")
+    sa.select(jobs.c.id)
+    .where(assigned, jobs.c.delivered_to == _p("runner_"))
+    .limit(1)
+    .with_hint(jobs, BY_ASSIGNMENT, "sqlite")
 )
 _held_among = _held.where(in_array(jobs.c.id, "ids"))
 _beat = sa.select(runners.c.beat).where(runners.c.id == _p("runner_")).with_for_update()
@@ -102,10 +105,10 @@ _resume = (
 )
 _assigned = (
     sa.select(jobs.c.id)
-    .where(ready, jobs.c.delivered_to == _p("runner_"))
+    .where(assigned, jobs.c.delivered_to == _p("runner_"))
     .limit(_p("limit_", type_=sa.Integer))
     .with_for_update(skip_locked=True)
-    .with_hint(jobs, BY_READY, "sqlite")
+    .with_hint(jobs, BY_ASSIGNMENT, "sqlite")
     .cte("assigned")
     .prefix_with("MATERIALIZED")
 )

@@ -13,6 +13,7 @@ from sqlalchemy import Column, Index, MetaData, TextClause
 from onward.storage.place import Place
 from onward.storage.sql import per_dialect
 from onward.storage.tables import (
+    assigned,
     at_gate,
     batches,
     between_steps,
@@ -60,6 +61,7 @@ INDEXES: Mapping[str, tuple[tuple[Column[Any] | per_dialect, ...], TextClause | 
     "jobs_placed": ((jobs.c.limit_key, jobs.c.status), has_place),
     "jobs_unplaced": ((jobs.c.limit_key,), unplaced),
     "jobs_unsent": ((jobs.c.backend, jobs.c.priority, jobs.c.due_at), unsent),
+    "jobs_assigned": ((jobs.c.delivered_to,), assigned),
     "jobs_dangerous": ((jobs.c.backend,), dangerous),
     "jobs_later": ((jobs.c.due_at,), later),
     "jobs_waiting": ((jobs.c.due_at,), between_steps),

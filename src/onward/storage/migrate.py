@@ -20,7 +20,7 @@ from onward.storage.tables import metadata
 if TYPE_CHECKING:
     from onward.storage.migrations.site import Site
 
-HEAD = "0023"
+HEAD = "0024"
 LAST_RELEASE = ("0.1.0", "0004")  # and its ledger's revision, to which `onward migrate --back` goes
 NOT_ALLOWED = "42501"  # PostgreSQL's code
 LOCK = 0x6F6E77617264  # "onward"

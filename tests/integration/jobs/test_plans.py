@@ -28,6 +28,7 @@ from onward.jobs import (
     ledger,
     pages,
     recording,
+    recovery,
     schedule_rows,
     waits,
 )
@@ -77,6 +78,7 @@ def plan(writer: Writer, text: str, params: dict[str, Any]) -> list[str]:
         (claims._any_due, "jobs_ready"),
         (claims._next_isolated, "jobs_dangerous"),
         (claims._held_by, "jobs_held"),
+        (recovery._any_assigned, "jobs_assigned"),
         (schedule_rows._due, "schedules_due"),
         (schedule_rows._next_stored, "schedules_due"),
         (batch_children._count, "jobs_in_batch"),
@@ -129,6 +131,14 @@ def test_the_next_time_is_read_from_the_front_of_two_indexes(writer: Writer) -> 
     text, defaults = writer.database.driver.compiled(due._next)
     found = [line for line in plan(writer, text, defaults) if line.startswith(("SEARCH", "SCAN"))]
     assert [index in line for index, line in zip(("jobs_later", "jobs_waiting"), found, strict=True)] == [True, True]
+
+
+def test_the_jobs_that_were_accepted_for_a_runner_are_found_by_it(writer: Writer) -> None:
+    """A process that stops does not read all that waits, while it holds the lock of SQLite's writers."""
+    text, defaults = writer.database.driver.compiled(recovery._clear_affinity)
+    found = plan(writer, text, {**defaults, "runner_": "own", "limit_": 1})
+    assert any("jobs_assigned (delivered_to=?)" in line for line in found), found
+    assert not any("SCAN onward_jobs" in line for line in found), found
 
 
 def test_jobs_without_an_owner_are_counted_among_the_unfinished_ones(writer: Writer) -> None:
@@ -339,6 +349,8 @@ FREQUENT = {
     "claim those with limits": claims._limited_free,
     "look for one to run alone": claims._next_isolated,
     "look at the own claims": claims._held_by,
+    "look for jobs accepted for a runner": recovery._any_assigned,
+    "let others claim them": recovery._clear_affinity,
     "confirm deliveries": due._confirm,
     "look for callers' jobs": due._unsent,
     "look for undelivered ones": due._undelivered,
