@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from onward.jobs import commands, ledger
 from onward.jobs.base import BatchConflict, Conflict, NotFound
 from onward.jobs.model import EVERYTHING, Job, NewJob, Visible
+from onward.jobs.position import Snapshot
 from onward.jobs.states import HELD, RETRYABLE, TERMINAL, JobStatus
 from onward.storage.sql import from_on, one_of
 from onward.storage.tables import BY_BATCH, BY_BATCH_STATE, BY_CHANGE, batches, jobs
@@ -207,12 +208,9 @@ _to_attend = (
     .where(_unfinished, one_of(batches.c.state, ATTENDED))
     .with_hint(batches, BY_BATCH_STATE, "sqlite")
 )
-_ended = (
-    sa.select(jobs.c.batch)
-    .where(from_on(jobs.c.changed, "floor"), jobs.c.batch.is_not(None), jobs.c.finished_at.is_not(None))
-    .distinct()
-    .with_hint(jobs, BY_CHANGE, "sqlite")
-)
+_of_ended = sa.select(jobs.c.batch).where(jobs.c.batch.is_not(None), jobs.c.finished_at.is_not(None)).distinct()
+_ended = _of_ended.where(from_on(jobs.c.changed, "floor")).with_hint(jobs, BY_CHANGE, "sqlite")
+_ended_of_open = _of_ended.where(sa.text("changed = ANY(CAST(:open AS BIGINT[]))"))
 
 
 def is_in_none(batch_id: sa.Column[Any]) -> sa.ColumnElement[bool]:
@@ -509,15 +507,18 @@ def reopen(tx: Tx, batch_id: str, *, retried: int | None = None) -> None:
         _moved(tx, batch, B.OPEN, next_job=batch.next_job)
 
 
-def unattended(tx: Tx, *, since: int | None) -> tuple[list[str], int | None]:
-    """Return batches that may have to move, and the number of a commit to pass as `since` the next time.
+def unattended(tx: Tx, *, since: Snapshot | None) -> tuple[list[str], Snapshot]:
+    """Return batches that may have to move, and what is seen, to pass as `since` the next time.
 
-    With `since` only those with a child that has ended from that commit on, and those that somebody has to go through.
+    With `since` only those with a child that has ended since then, and those that somebody has to go through.
     """
+    now = Snapshot.of(tx)  # before the rows: what is committed between the two is read twice, not missed
     if tx.one(_any_unfinished) is None:
-        return [], ledger.horizon(tx)
-    next_since = ledger.horizon(tx)  # before the rows: what is committed between the two is read twice, not missed
+        return [], now
     if since is None:
-        return tx.scalars(_all_unfinished), next_since
-    # After a crash, PostgreSQL counts on from an older number.
-    return sorted({*tx.scalars(_ended, floor=min(since, next_since)), *tx.scalars(_to_attend)}), next_since
+        return tx.scalars(_all_unfinished), now
+    first, ended = now.since(since)
+    found = {*tx.scalars(_ended, floor=first), *tx.scalars(_to_attend)}
+    if ended is not None:
+        found.update(tx.scalars(_ended_of_open, open=ended))
+    return sorted(found), now

@@ -402,10 +402,9 @@ class ChangeFeed:
             return [], None, {}
         # Before the rows: what is committed between the two is read twice, not missed.
         now = Snapshot.of(tx)
-        # After a crash, PostgreSQL counts on from an older number.
-        changes = [row.Change._make(found) for found in tx.all(_changed, end=min(seen.end, now.end))]
-        if over := set(seen.open).difference(now.open):  # of transactions that were going on at the last read
-            ended = "{" + ",".join(map(str, over)) + "}"
+        first, ended = now.since(seen)
+        changes = [row.Change._make(found) for found in tx.all(_changed, end=first)]
+        if ended is not None:  # transactions that were going on at the last read
             changes += map(row.Change._make, tx.all(_changed_by, open=ended))
         owners = self._owners  # others change it meanwhile: who has joined before a commit is among them by now
         wanted = [

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from onward.jobs import history, key_limits, row
 from onward.jobs.concurrency import KEY
-from onward.jobs.ledger import horizon
 from onward.jobs.model import Job
 from onward.jobs.outcome import NEVER
+from onward.jobs.position import Snapshot
 from onward.jobs.states import UNCLAIMED, JobStatus
 from onward.storage.sql import as_list, from_on, in_array, one_of
 from onward.storage.tables import (
@@ -140,6 +140,9 @@ _new_destinations = (
     .distinct()
     .with_hint(jobs, BY_CHANGE, "sqlite")
 )
+_destinations_of_open = (
+    sa.select(*_destination).where(unclaimed_row, sa.text("changed = ANY(CAST(:open AS BIGINT[]))")).distinct()
+)
 _misrouted = (_unclaimed, jobs.c.backend == _p("old"), jobs.c.handler == _p("handler_"))
 _reroute = (
     sa.update(jobs)
@@ -254,15 +257,21 @@ def backlog(tx: Tx) -> list[Backlog]:
     return [Backlog._make(found) for found in tx.all(_backlog)]
 
 
-def destinations(tx: Tx, *, since: int | None) -> tuple[set[row.Destination], int]:
-    """Return the destinations of unclaimed jobs, and the number of a commit to pass as `since` the next time.
+def destinations(tx: Tx, *, since: Snapshot | None) -> tuple[set[row.Destination], Snapshot]:
+    """Return the destinations of unclaimed jobs, and what is seen, to pass as `since` the next time.
 
-    With `since` only jobs that have changed from that commit on are read, so that a backlog is read once.
+    With `since` only jobs that have changed since then are read, so that a backlog is read once, however long a
+    transaction of somebody else's is open.
     """
-    next_since = horizon(tx)  # before the rows: what is committed between the two is read twice, not missed
-    # After a crash, PostgreSQL counts on from an older number.
-    rows = tx.all(_destinations) if since is None else tx.all(_new_destinations, floor=min(since, next_since))
-    return {row.Destination._make(found) for found in rows}, next_since
+    now = Snapshot.of(tx)  # before the rows: what is committed between the two is read twice, not missed
+    if since is None:
+        rows = tx.all(_destinations)
+    else:
+        first, ended = now.since(since)
+        rows = tx.all(_new_destinations, floor=first)
+        if ended is not None:
+            rows += tx.all(_destinations_of_open, open=ended)
+    return {row.Destination._make(found) for found in rows}, now
 
 
 def reroute(tx: Tx, limit: int, *, old: str, handler: str, new: str) -> int:

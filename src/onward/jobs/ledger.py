@@ -15,7 +15,6 @@ from onward.jobs.model import Job, NewJob, Visible
 from onward.jobs.states import HELD, TERMINAL, UNCLAIMED, JobStatus
 from onward.storage.sql import as_list, in_array, one_of
 from onward.storage.tables import SLOTS, jobs
-from onward.storage.tables import commits as _commits
 from onward.storage.tables import counts as _counts
 from onward.storage.transaction import Tx
 
@@ -89,8 +88,6 @@ _next_handler = sa.select(sa.func.min(jobs.c.handler)).where(jobs.c.handler > sa
 _waiting_of = sa.select(sa.func.count()).where(
     jobs.c.handler == sa.bindparam("handler_"), one_of(jobs.c.status, {*UNCLAIMED, JobStatus.WAITING})
 )
-_next_sqlite = sa.select(_commits.c.n + 1)
-_oldest_postgresql = sa.text("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)")
 
 
 UNDELIVERED = ""
@@ -174,14 +171,6 @@ def rows(tx: Tx, ids: Sequence[str], without: frozenset[str] = frozenset()) -> l
 @cache
 def _rows(without: frozenset[str]) -> Any:
     return sa.select(*row.columns_without(without)).where(in_array(jobs.c.id, "ids"))
-
-
-def horizon(tx: Tx) -> int:
-    """Return a number such that every change which is not visible yet has it in `changed`, or a greater one.
-
-    On SQLite commits are numbered one after another; on PostgreSQL it is the oldest transaction that is not over.
-    """
-    return int(tx.scalar(_next_sqlite if tx.dialect == "sqlite" else _oldest_postgresql) or 0)
 
 
 def count_open(tx: Tx, owner: str) -> int:

@@ -99,6 +99,16 @@ class Snapshot(NamedTuple):
         _, end, running = now.split(":")
         return cls(ledger, int(end), newest or 0, tuple(map(int, filter(None, running.split(",")))))
 
+    def since(self, before: Self) -> tuple[int, str | None]:
+        """Return the changes that are new to a reader of `before`: all from a number on, and some earlier ones.
+
+        Those are of transactions that were open then and are over: an array of PostgreSQL's, None without any.
+        """
+        over = sorted(set(before.open).difference(self.open))
+        # Right after the newest change, for the reason of `position`; a standby that has taken over may be behind that.
+        first = min(before.end, before.newest + 1, self.end)
+        return first, f"{{{','.join(map(str, over))}}}" if over else None
+
     @property
     def position(self) -> Position:
         """The position of a reader that has seen this.

@@ -6,6 +6,7 @@ from functools import partial
 
 from onward.jobs import batches
 from onward.jobs.batch_keeper import BatchKeeper
+from onward.jobs.position import Snapshot
 from onward.jobs.timings import Timings
 from onward.maintenance.service import Service
 from onward.storage.revision import Revision
@@ -22,7 +23,7 @@ class UnfinishedBatches(Service):
         self._keeper = keeper
         self._revision = Revision(writer.database, timings.recheck_s)
         self._interval_s = timings.tick_interval_s
-        self._since: int | None = None  # from which commit on to look; None looks at every unfinished batch
+        self._since: Snapshot | None = None  # what was seen at the last look; None looks at every unfinished batch
 
     async def run_once(self) -> float:
         self._keeper.look_at_left()

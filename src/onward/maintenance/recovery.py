@@ -7,6 +7,7 @@ from functools import partial
 
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import dispatched, due, recovery, row
+from onward.jobs.position import Snapshot
 from onward.jobs.timings import Timings
 from onward.jobs.waiting import taken
 from onward.maintenance.service import Service
@@ -27,7 +28,7 @@ class Recovery(Service):
         self._dispatcher = dispatcher
         self._interval_s = timings.reconcile_interval_s
         self._grace_us = round(timings.delivery_grace_s * 1_000_000)
-        self._since: int | None = None  # from which commit on to look; None looks at everything
+        self._since: Snapshot | None = None  # what was seen at the last look; None looks at everything
         self._assigned: set[str] = set()  # runners for which queued jobs were accepted, until both are gone
         self._left: set[str] = set()  # stored chunks that cannot become jobs
         self._log = logger("maintenance")

@@ -126,6 +126,22 @@ async def test_a_batch_that_is_retried_while_it_is_pruned_is_kept(postgres_ledge
         assert (await there(writer, batch_.id)).state is BatchState.RETRYING
 
 
+async def test_no_batch_is_looked_at_again_for_as_long_as_a_transaction_of_others_is_open(postgres_ledger: str) -> None:
+    """All jobs that have ended since its begin would be more and more."""
+    with writing(postgres_ledger) as writer, closing(writer.database.connect()) as other:
+        other.execute("BEGIN")
+        number = other.execute("SELECT CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)").fetchone()[0]
+        batch_ = await accepted(writer, batch(children(2)))
+        await end(writer, batch_)
+        found, since = await writer.database.read(partial(batches.unattended, since=None))
+        assert found == [batch_.id]
+        again, since = await writer.database.read(partial(batches.unattended, since=since))
+        assert again == []
+        other.execute(writer.database.named("UPDATE _ledger.jobs SET changed = %s"), (number,))
+        other.execute("COMMIT")
+        assert (await writer.database.read(partial(batches.unattended, since=since)))[0] == found
+
+
 @pytest.mark.parametrize("error", [Unavailable("away"), ValueError("of a release that is too old")])
 async def test_the_leading_process_looks_until_a_batch_has_gone_on(
     writer: Writer, error: Exception, monkeypatch: pytest.MonkeyPatch

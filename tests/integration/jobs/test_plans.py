@@ -358,6 +358,7 @@ FREQUENT = {
     "look for the next time": due._next,
     "look for waits that are over": waits._due,
     "look for new destinations": due._new_destinations,
+    "look for destinations of a transaction": due._destinations_of_open,
     "look at the front of the line": recording._front,
     "finish a step": recording._finish_step,
     "claim several by id": claims._claim_each,

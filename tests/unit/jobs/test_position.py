@@ -58,3 +58,10 @@ def test_any_other_text_is_no_position(token: str) -> None:
 def test_two_changes_of_a_job_have_two_tokens() -> None:
     position = Position("1e30", 40, (7,))
     assert position.token(41) != position.token(42)
+
+
+def test_a_reader_goes_on_after_the_newest_change_and_with_what_was_open() -> None:
+    """The server crashed in between, and gave the numbers from 941 on again."""
+    before = Snapshot("1e30", 1000, 940, (950, 960))
+    assert Snapshot("1e30", 970, 945, (960,)).since(before) == (941, "{950}")
+    assert Snapshot("1e30", 970, 945, (950, 960)).since(before) == (941, None)
