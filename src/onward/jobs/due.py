@@ -191,15 +191,19 @@ def unsent(tx: Tx, *, backend: str, limit: int) -> list[row.Unconfirmed]:
     return [row.Unconfirmed._make(found) for found in tx.all(_unsent, backend_=backend, limit_=limit)]
 
 
-def confirm(tx: Tx, waits: Sequence[tuple[str, int]], *, identity: str) -> None:
-    """Record that the broker of that identity has the jobs of these ids and fencing tokens. No client sees a change.
+def confirm(tx: Tx, waits: Sequence[tuple[str, int]], *, identity: str) -> int:
+    """Record that the broker of that identity has the jobs of these ids and fencing tokens; return how many.
+
+    No client sees a change. Jobs that another transaction has locked are left.
 
     The token tells a wait from a later one of the same job, which was given back or claimed since it was delivered: its
     message is used up, and a confirmation that comes late must not keep it from being delivered again.
     """
+    confirmed = 0
     for token in {token for _, token in waits}:
         ids = [job_id for job_id, its in waits if its == token]
-        tx.execute(_confirm, ids=as_list(ids), token_=token, identity_=identity)
+        confirmed += tx.execute(_confirm, ids=as_list(ids), token_=token, identity_=identity)
+    return confirmed
 
 
 def give_back(tx: Tx, job_id: str) -> None:

@@ -8,7 +8,7 @@ from onward.backends.base import Delivery
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import due, ledger
 from onward.jobs.timings import Timings
-from onward.maintenance.redelivery import deliver
+from onward.maintenance.redelivery import Unconfirmed, deliver
 from onward.maintenance.service import Service
 from onward.storage.batches import in_batches
 from onward.storage.revision import Revision
@@ -27,6 +27,7 @@ class CallersJobs(Service):
         self._backend = backend
         self._writer = writer
         self._dispatcher = dispatcher
+        self._unconfirmed = Unconfirmed(timings.delivery_grace_s)
         self._revision = Revision(writer.database, timings.recheck_s)
         self._interval_s = timings.commit_check_s
 
@@ -34,10 +35,19 @@ class CallersJobs(Service):
         health = self._dispatcher.health_of(self._backend)
         if health.reachable and self._revision.has_changed():
             rows = await self._writer.database.read(partial(due.unsent, backend=self._backend, limit=PAGE))
-            deliveries = [Delivery(job.id, job.handler, job.priority, job.fencing_token) for job in rows]
+            deliveries = self._unconfirmed.without(
+                [Delivery(job.id, job.handler, job.priority, job.fencing_token) for job in rows], health.identity
+            )
             if (
                 deliveries
-                and await deliver(self._writer, self._dispatcher, self._backend, deliveries, identity=health.identity)
+                and await deliver(
+                    self._writer,
+                    self._dispatcher,
+                    self._backend,
+                    deliveries,
+                    identity=health.identity,
+                    unconfirmed=self._unconfirmed,
+                )
                 and len(rows) == PAGE
             ):
                 self._revision.forget()  # there may be more

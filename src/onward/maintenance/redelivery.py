@@ -31,6 +31,28 @@ PATIENCE = 2  # so many times the grace of the leading process
 EMPTY_LOOKS = 3  # so often in a row a broker has to say that it holds nothing, before it is not believed
 
 
+class Unconfirmed:
+    """Deliveries that could not be confirmed, as of jobs that another transaction has locked.
+
+    Made again at each look, they would fill the queue, and each of the messages keeps a worker waiting for the lock.
+    """
+
+    def __init__(self, grace_s: float) -> None:
+        self._grace_s = grace_s
+        self._until: dict[tuple[str, str, int], float] = {}
+
+    def without(self, deliveries: Sequence[Delivery], identity: str) -> list[Delivery]:
+        """Leave out those that the broker of that identity was given within the grace."""
+        now = time.monotonic()
+        self._until = {which: until for which, until in self._until.items() if until > now}
+        return [one for one in deliveries if (identity, one.job_id, one.fencing_token) not in self._until]
+
+    def add(self, deliveries: Sequence[Delivery], identity: str) -> None:
+        """Note that the broker of that identity was given these just now."""
+        until = time.monotonic() + self._grace_s
+        self._until |= {(identity, one.job_id, one.fencing_token): until for one in deliveries}
+
+
 class Redelivery(Service):
     """Delivers the jobs of one backend that its broker does not have."""
 
@@ -41,6 +63,7 @@ class Redelivery(Service):
         self._writer = writer
         self._dispatcher = dispatcher
         self._grace_us = round(timings.delivery_grace_s * 1_000_000)
+        self._unconfirmed = Unconfirmed(timings.delivery_grace_s)
         self._interval_s = timings.tick_interval_s
         self._empty_looks = 0  # in a row, at which the broker held nothing
         self._log = logger("maintenance")
@@ -78,11 +101,17 @@ class Redelivery(Service):
             began = time.monotonic()
             rows = await self._writer.database.read(undelivered)
             took_s = time.monotonic() - began
-            deliveries = [
-                Delivery(job.id, job.handler, job.priority, job.fencing_token, resumes=job.resumes) for job in rows
-            ]
+            deliveries = self._unconfirmed.without(
+                [Delivery(job.id, job.handler, job.priority, job.fencing_token, resumes=job.resumes) for job in rows],
+                identity,
+            )
             if not deliveries or not await deliver(
-                self._writer, self._dispatcher, self._backend, deliveries, identity=identity
+                self._writer,
+                self._dispatcher,
+                self._backend,
+                deliveries,
+                identity=identity,
+                unconfirmed=self._unconfirmed,
             ):
                 return took_s
             self._log.info("delivered again", backend=self._backend, jobs=len(deliveries))
@@ -170,12 +199,23 @@ def _unblock(tx: Tx, limit: int, handler: str) -> list[Job]:
 
 
 async def deliver(
-    writer: Writer, dispatcher: Dispatcher, backend: str, deliveries: Sequence[Delivery], *, identity: str
+    writer: Writer,
+    dispatcher: Dispatcher,
+    backend: str,
+    deliveries: Sequence[Delivery],
+    *,
+    identity: str,
+    unconfirmed: Unconfirmed | None = None,
 ) -> bool:
-    """Deliver and confirm at once, so that the next look finds others; return False on failure."""
+    """Deliver and confirm at once, so that the next look finds others; return False on failure.
+
+    `unconfirmed` gets the deliveries if any of them cannot be confirmed.
+    """
     if not await dispatcher.send(backend, deliveries):
         return False
     if dispatcher.backends[backend].runs_elsewhere:
         waits = [(delivery.job_id, delivery.fencing_token) for delivery in deliveries]
-        await writer.run(partial(due.confirm, waits=waits, identity=identity), LAST)
+        confirmed = await writer.run(partial(due.confirm, waits=waits, identity=identity), LAST)
+        if unconfirmed is not None and confirmed < len(waits):
+            unconfirmed.add(deliveries, identity)
     return True

@@ -128,9 +128,9 @@ async def test_many_deliveries_are_confirmed_a_part_in_each_commit(
     """The deliveries of a bulk retry are so many."""
     sizes, confirm = list[int](), due.confirm
 
-    def noted(tx: Tx, waits: Sequence[tuple[str, int]], *, identity: str) -> None:
+    def noted(tx: Tx, waits: Sequence[tuple[str, int]], *, identity: str) -> int:
         sizes.append(len(waits))
-        confirm(tx, waits, identity=identity)
+        return confirm(tx, waits, identity=identity)
 
     monkeypatch.setattr(due, "confirm", noted)
     monkeypatch.setattr(dispatcher, "CONFIRMED", 2)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
 import psycopg
 import pytest
 import sqlalchemy as sa
 
+from onward.backends.base import Delivery, Health
 from onward.jobs import claims, due, ledger, recording
 from onward.jobs.outcome import Outcome
 from onward.jobs.states import JobStatus
+from onward.jobs.timings import Timings
+from onward.maintenance.callers import CallersJobs
+from onward.maintenance.redelivery import Redelivery
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
-from tests.ledgers import accept, writing
+from tests.ledgers import accept, locked, new_job, writing
 
 BROKER = "run-id/sentinel"
 GRACE_US = 5_000_000
@@ -60,6 +68,33 @@ def test_a_confirmation_does_not_wait_for_a_claim_of_the_same_job(postgres_ledge
         writer.run_sync(lambda tx: due.confirm(tx, waits, identity=BROKER))
         claiming.rollback()
         assert undelivered(writer) == [first.id]
+
+
+@pytest.mark.parametrize("kind", [CallersJobs, Redelivery])
+async def test_a_job_that_a_caller_has_locked_is_not_delivered_at_each_look(
+    postgres_ledger: str, kind: type[CallersJobs | Redelivery]
+) -> None:
+    """Nobody can confirm it, and each message would keep a worker waiting for the lock."""
+    sent: list[str] = []
+
+    async def send(_backend: str, deliveries: Sequence[Delivery]) -> bool:
+        sent.extend(one.job_id for one in deliveries)
+        return True
+
+    backends = {"here": SimpleNamespace(runs_elsewhere=True)}
+    dispatcher: Any = SimpleNamespace(backends=backends, health_of=lambda _: Health(True, BROKER), send=send)
+    timings = Timings(recheck_s=0.0, delivery_grace_s=60.0)
+    with writing(postgres_ledger) as writer:
+        job = await writer.run(lambda tx: ledger.accept(tx, new_job(), local_runner=ledger.UNDELIVERED))
+        await writer.run(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at - 100 * GRACE_US)))
+        with locked(writer, job):
+            service = kind("here", writer, dispatcher, timings)
+            for _ in range(3):
+                await service.run_once()
+            assert sent == [job.id]
+        await kind("here", writer, dispatcher, timings).run_once()
+        assert sent == [job.id, job.id]
+        assert undelivered(writer) == []
 
 
 @pytest.mark.parametrize("meanwhile", [given_back, postponed, claimed_and_handed_back, sent_elsewhere_and_back])
