@@ -37,9 +37,13 @@ _p = sa.bindparam
 
 
 def _batch(*conditions: sa.ColumnElement[bool] | sa.TextClause) -> sa.Select[tuple[str]]:
-    """Ids of rows for one short commit, locked in the order that every writer keeps to."""
+    """Ids of rows for one short commit, in the order that every writer keeps to.
+
+    Without those that another transaction has locked, which may stay open for long.
+    """
     limit = _p("limit_", type_=sa.Integer)
-    found = sa.select(jobs.c.id).where(*conditions).order_by(jobs.c.id).limit(limit).with_for_update().cte("batch")
+    ids = sa.select(jobs.c.id).where(*conditions).order_by(jobs.c.id).limit(limit)
+    found = ids.with_for_update(skip_locked=True).cte("batch")
     return sa.select(found.prefix_with("MATERIALIZED").c.id)  # as in `claims`: PostgreSQL must not run it twice
 
 
@@ -144,6 +148,7 @@ _destinations_of_open = (
     sa.select(*_destination).where(unclaimed_row, sa.text("changed = ANY(CAST(:open AS BIGINT[]))")).distinct()
 )
 _misrouted = (_unclaimed, jobs.c.backend == _p("old"), jobs.c.handler == _p("handler_"))
+_any_misrouted = sa.select(jobs.c.id).where(*_misrouted).limit(1)
 _reroute = (
     sa.update(jobs)
     .where(jobs.c.id.in_(_batch(*_misrouted)), *_misrouted)
@@ -217,7 +222,10 @@ def postpone(tx: Tx, job_id: str) -> None:
 
 
 def invalidate_deliveries(tx: Tx, limit: int, *, backend: str, before: int) -> int:
-    """Have jobs delivered again that have waited since before that time; return how many, at most `limit`."""
+    """Have jobs delivered again that have waited since before that time; return how many, at most `limit`.
+
+    Jobs that another transaction has locked are left.
+    """
     return tx.execute(_invalidate, backend_=backend, before_=before, limit_=limit)
 
 
@@ -279,5 +287,13 @@ def destinations(tx: Tx, *, since: Snapshot | None) -> tuple[set[row.Destination
 
 
 def reroute(tx: Tx, limit: int, *, old: str, handler: str, new: str) -> int:
-    """Send the handler's unclaimed jobs to the new backend; return how many, at most `limit`."""
+    """Send the handler's unclaimed jobs to the new backend; return how many, at most `limit`.
+
+    Jobs that another transaction has locked are left.
+    """
     return tx.execute(_reroute, old=old, handler_=handler, new=new, change=tx.change, limit_=limit)
+
+
+def any_misrouted(tx: Tx, *, old: str, handler: str) -> bool:
+    """Return whether the handler has unclaimed jobs at a backend that they are to leave."""
+    return tx.one(_any_misrouted, old=old, handler_=handler) is not None

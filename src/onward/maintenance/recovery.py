@@ -30,6 +30,7 @@ class Recovery(Service):
         self._grace_us = round(timings.delivery_grace_s * 1_000_000)
         self._since: Snapshot | None = None  # what was seen at the last look; None looks at everything
         self._assigned: set[str] = set()  # runners for which queued jobs were accepted, until both are gone
+        self._locked: set[tuple[str, str]] = set()  # backends and handlers of jobs that could not be rerouted
         self._left: set[str] = set()  # stored chunks that cannot become jobs
         self._log = logger("maintenance")
 
@@ -49,6 +50,7 @@ class Recovery(Service):
     def stand_by(self) -> None:
         self._since = None
         self._assigned.clear()
+        self._locked.clear()
 
     async def _free_orphans(self, destinations: Collection[row.Destination]) -> None:
         here = {name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere}
@@ -77,7 +79,7 @@ class Recovery(Service):
             )
 
     async def _reroute(self, destinations: Collection[row.Destination]) -> None:
-        found = sorted({(backend, handler) for backend, handler, _ in destinations})
+        found = sorted({(backend, handler) for backend, handler, _ in destinations} | self._locked)
         if not found:
             return
         takes = await self._writer.database.read(taken)
@@ -86,5 +88,10 @@ class Recovery(Service):
             new = self._dispatcher.route(handler, backend if backend in takes else "")
             if new != backend:
                 move = partial(due.reroute, old=backend, handler=handler, new=new)
-                moved = await in_batches(self._writer, move, most=ROWS)
-                self._log.info("jobs go elsewhere by the settings of now", handler=handler, backend=new, jobs=moved)
+                if moved := await in_batches(self._writer, move, most=ROWS):
+                    self._log.info("jobs go elsewhere by the settings of now", handler=handler, backend=new, jobs=moved)
+                left = await self._writer.database.read(partial(due.any_misrouted, old=backend, handler=handler))
+                if left:
+                    self._locked.add((backend, handler))
+                    continue
+            self._locked.discard((backend, handler))

@@ -113,6 +113,24 @@ async def test_a_job_accepted_for_a_process_that_died_is_claimed_though_its_row_
         assert [one.id for one in claimed] == [job.id]
 
 
+async def test_a_locked_job_is_rerouted_later_and_keeps_no_other_waiting(postgres_ledger: str) -> None:
+    """A caller's transaction may stay open, and changes nothing in the end."""
+    there = SimpleNamespace(backends={}, route=lambda *_: "there")
+    with writing(postgres_ledger, timeout_s=0.5) as writer:
+        service = Recovery(writer, cast("Any", there), Timings())
+        first, second = writer.run_sync(accept), writer.run_sync(accept)
+        with locked(writer, first):
+            await service.run_once()
+            assert [now(writer, job).backend for job in (first, second)] == ["here", "there"]
+        await service.run_once()
+        assert now(writer, first).backend == "there"
+        waits = [(job.id, now(writer, job).fencing_token) for job in (first, second)]
+        writer.run_sync(lambda tx: due.confirm(tx, waits, identity="a broker"))
+        invalidate = partial(due.invalidate_deliveries, backend="there", before=2**60)
+        with locked(writer, first):
+            assert await in_batches(writer, invalidate, most=recovery.ROWS) == 1
+
+
 def test_a_reroute_by_another_process_is_seen_at_the_next_tick(writer: Writer) -> None:
     """The commit may have begun before the earlier read and become visible after a newer one."""
     writer.run_sync(accept)
