@@ -123,8 +123,10 @@ _inner = batches.alias("inner_batch")
 _waits_for_inner = sa.exists(
     sa.select(_inner.c.id).where(_inner.c.next_job == jobs.c.id, _inner.c.finished_at.is_(None))
 )
-_waiting = _limited.where(one_of(jobs.c.status, _OPEN - HELD))
-_not_cancelled = _limited.where(one_of(jobs.c.status, _OPEN - {S.CANCELLING}))
+# Without those that another transaction has locked: a caller's may stay open, and the others would go on meanwhile.
+_idle = _limited.with_for_update(skip_locked=True)
+_waiting = _idle.where(one_of(jobs.c.status, _OPEN - HELD))
+_not_cancelled = _idle.where(one_of(jobs.c.status, _OPEN - {S.CANCELLING}))
 _to_retry = (
     sa.select(jobs.c.id, jobs.c.position)
     .where(jobs.c.batch == _p("batch_"), jobs.c.status == _p("status_"), jobs.c.position > _p("after_"))
@@ -430,8 +432,9 @@ def _locked(tx: Tx, batch_id: str, visible: Visible) -> Batch:
 def cancel_children(tx: Tx, limit: int, *, batch: Batch) -> list[Job] | None:
     """Cancel some children of a batch that is STOPPING or CANCELLING: of the former those that do not run.
 
-    Returns those that it has cancelled; None if none were left, or if the batch is in another state by now: a process
-    that has stood still must not cancel what was retried meanwhile.
+    Returns those that it has cancelled; None if none were left but some that another transaction has locked, to which
+    the leading process comes back, or if the batch is in another state by now: a process that has stood still must not
+    cancel what was retried meanwhile.
     """
     now = _decode(tx.one(_lock, id_=batch.id))
     if now is None or now.state is not batch.state:

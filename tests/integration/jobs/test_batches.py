@@ -35,7 +35,7 @@ from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
-from tests.ledgers import new_job, route, writing
+from tests.ledgers import locked, new_job, route, writing
 from tests.runners import QUICK, Enqueuer, until
 
 S = JobStatus
@@ -124,6 +124,20 @@ async def test_a_batch_that_is_retried_while_it_is_pruned_is_kept(postgres_ledge
         other.execute("COMMIT")
         assert await pruning == 0
         assert (await there(writer, batch_.id)).state is BatchState.RETRYING
+
+
+async def test_a_locked_child_keeps_no_other_from_its_cancel(postgres_ledger: str) -> None:
+    """The transaction of a caller who has sent it a signal may stay open, and the others would run meanwhile."""
+    with writing(postgres_ledger, timeout_s=0.5) as writer:
+        batch_ = await accepted(writer, batch(children(3)))
+        ids = await writer.database.read(lambda tx: tx.scalars(sa.select(jobs.c.id).order_by(jobs.c.id)))
+        await writer.run(lambda tx: tx.execute(sa.update(batch_rows).values(state=BatchState.CANCELLING.value)))
+        cancel = partial(batches.cancel_children, limit=9, batch=await there(writer, batch_.id))
+        found = await writer.database.read(partial(ledger.get_many, ids=ids))
+        with locked(writer, found[ids[0]]):
+            assert [job.id for job in await writer.run(cancel) or ()] == ids[1:]
+            assert await writer.run(cancel) is None
+        assert [job.id for job in await writer.run(cancel) or ()] == ids[:1]
 
 
 async def test_no_batch_is_looked_at_again_for_as_long_as_a_transaction_of_others_is_open(postgres_ledger: str) -> None:
