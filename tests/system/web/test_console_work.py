@@ -356,6 +356,24 @@ async def test_a_form_has_a_control_for_each_type(watched: Watched, served: str,
     await expect(sent).to_contain_text("Succeeded")
 
 
+async def test_a_time_that_is_half_typed_is_not_left_out(watched: Watched, served: str) -> None:
+    """The job would run at once: to a script the control is empty."""
+    page = await opened(watched, served, "#/send/processItem")
+    await page.get_by_label("item").fill("not yet")
+    start = page.get_by_label("runAt")
+    await start.focus()
+    await page.keyboard.type("01312030")
+    await page.get_by_role("button", name="Send").click()
+    await expect(start).to_have_accessible_description(re.compile("not complete or not valid"))
+    await expect(start).to_be_focused()
+    sent = page.get_by_role("region", name="Sent from here").get_by_role("listitem")
+    await expect(sent).to_have_count(0)
+    later = datetime.now(UTC) + timedelta(days=30)
+    await start.fill(later.strftime("%Y-%m-%dT09:30"))
+    await page.get_by_role("button", name="Send").click()
+    await expect(sent).to_contain_text("Scheduled")
+
+
 async def test_a_form_says_what_cannot_be_read(watched: Watched, served: str) -> None:
     page = await opened(watched, served, "#/send/workKeep")
     await page.get_by_label("extra").fill("{")

@@ -1,5 +1,5 @@
 // A form made from the JSON Schema of a signal's payload: strings, numbers, booleans and choices; anything else as JSON.
-import { fieldsOf, optionsOf, payloadOf, textOf } from '../shared/schema.js';
+import { fieldsOf, INVALID, invalidInputs, optionsOf, payloadOf, textOf } from '../shared/schema.js';
 import { el, setAttribute, setText } from './dom.js';
 
 // `send` takes the payload, and gives the errors of the answer: none once it is accepted.
@@ -10,8 +10,14 @@ export function schemaForm(schema, send) {
   const button = el('button', { class: 'main' }, 'Send');
   const submit = async (event) => {
     event.preventDefault();
-    button.disabled = true;
     for (const field of fields) field.complain('');
+    const invalid = invalidInputs(event.target);
+    if (invalid.length) {
+      for (const field of fields) if (invalid.includes(field.name)) field.complain(INVALID);
+      setText(said, '');
+      return;
+    }
+    button.disabled = true;
     const data = new FormData(event.target);
     let errors;
     try {

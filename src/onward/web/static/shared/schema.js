@@ -38,6 +38,13 @@ export function optionsOf({ required, schema }) {
     ? [{ value: '', words: nothing, selected: !options.some(({ selected }) => selected) }, ...options] : options;
 }
 
+// What a form says at an input of `invalidInputs`.
+export const INVALID = 'This value is not complete or not valid. Correct or clear it.';
+
+// The names of the inputs that hold no value though something was typed, such as a date without its year: scripts read them as empty.
+/** @type {(form: HTMLFormElement) => string[]} */
+export const invalidInputs = (form) => [...form.querySelectorAll('input')].filter(({ validity }) => validity.badInput).map(({ name }) => name);
+
 // What a control of another kind holds at first.
 /** @type {(field: Field) => string} */
 export function textOf({ kind, schema: { default: value } }) {

@@ -3,6 +3,7 @@ import { useRef, useState } from 'preact/hooks';
 import { askText, type ApiError, type UserError } from '../graphql';
 import { announce } from '../notices';
 import { documentOf, isKeyed, keyOf, placed, shownFields, typedOf, variablesOf, type Path, type Sender, type Types } from '../inputs';
+import { INVALID, invalidInputs } from '../../../static/shared/schema.js';
 import { TypedField, type FormState } from './TypedField';
 
 const AGAIN = 'Send again: it is accepted once at most.';
@@ -36,6 +37,8 @@ export function MutationForm({ sender, types, accepted, filled = {} }: Propertie
 
   const submit = async (event: Event) => {
     event.preventDefault();
+    const invalid = invalidInputs(form.current!);
+    if (invalid.length) { complain(invalid.map((name) => ({ message: INVALID, path: name.split('.') }))); return; }
     key.current ??= newKey();
     const { variables, problems } = variablesOf(sender, typed, types, key.current);
     if (problems.size) { complain([...problems].map(([path, message]) => ({ message, path: path.split('.') }))); return; }

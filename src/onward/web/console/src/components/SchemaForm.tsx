@@ -1,7 +1,7 @@
 // A form made from the JSON Schema of a signal's payload: texts, numbers, yes and no, choices; anything else as JSON.
 import { useRef, useState } from 'preact/hooks';
 import type { UserError } from '../graphql';
-import { fieldsOf, optionsOf, payloadOf, textOf, type Field, type JsonSchema } from '../../../static/shared/schema.js';
+import { fieldsOf, INVALID, invalidInputs, optionsOf, payloadOf, textOf, type Field, type JsonSchema } from '../../../static/shared/schema.js';
 
 interface Properties {
   schema: JsonSchema;
@@ -16,6 +16,12 @@ export function SchemaForm({ schema, send }: Properties) {
   const made = fieldsOf(schema);
   const submit = async (event: Event) => {
     event.preventDefault();
+    const invalid = invalidInputs(form.current!);
+    if (invalid.length) {
+      setErrors(new Map(invalid.map((name) => [name, INVALID])));
+      setSaid('');
+      return;
+    }
     setBusy(true);
     const data = new FormData(form.current!);
     const found = await send(payloadOf(made, (name) => String(data.get(name) ?? ''))).catch((error: Error) => [{ code: '', message: error.message }]);
