@@ -69,6 +69,23 @@ async def test_a_lost_connection_is_shown_and_polling_replaces_it(watched: Watch
     await expect(page.locator("#job .head")).to_contain_text("Succeeded")
 
 
+async def test_a_list_that_could_not_be_loaded_is_asked_for_again(watched: Watched, served: str) -> None:
+    """The ledger is away for a moment, which closes no socket."""
+    page = await opened(watched, served)
+    errors = iter([{"message": "The ledger is away.", "extensions": {"code": "UNAVAILABLE"}}])
+
+    async def answer(route: Route) -> None:
+        error = next(errors, None) if "query jobs(" in (route.request.post_data or "") else None
+        await (route.continue_() if error is None else route.fulfill(json={"errors": [error]}))
+
+    job = process(served, "before the outage")
+    await page.route("**/graphql", answer)
+    await page.get_by_role("navigation", name="Pages").get_by_role("link", name="Jobs", exact=True).click()
+    await expect(page.locator("#notice")).to_contain_text("The ledger is away.")
+    await expect(page.locator("table.jobs tbody tr").filter(has_text=job)).to_be_visible()
+    await expect(page.locator("#notice")).to_be_hidden()
+
+
 async def test_the_token_is_kept_for_the_tab_and_sent_as_a_header(watched: Watched, served: str) -> None:
     page = await opened(watched, served)
     await page.get_by_role("button", name="Token").click()

@@ -80,7 +80,10 @@ export class List {
       this.#fresh.clear();
       this.#set({ rows: nodes.map((job) => this.#newer(job)), fresh: 0, newest, info, error: null });
     } catch (error) {
-      if (now === this.#asked) this.#set({ error: error as ApiError });
+      if (now !== this.#asked) return;
+      this.#set({ error: error as ApiError });
+      // By the clock: an outage of the ledger closes no socket, and a page without rows takes no changes.
+      this.#later('again', POLL_MS, () => { if (this.#listed.error && !document.hidden) void this.load(this.#shown()); });
     }
   }
 
@@ -90,9 +93,11 @@ export class List {
       const { newest, rows } = this.#listed;
       if (rows && !newest) return; // a person reads another page
       if (rows?.length === SIZE && (this.#fresh.size > FEW || this.#held())) this.#offer();
-      else void this.load(rows ? { first: SIZE } : this.#place);
+      else void this.load(this.#shown());
     });
   }
+
+  #shown(): Turn { return this.#listed.rows && this.#listed.newest ? { first: SIZE } : this.#place; }
 
   newestPage = () => void this.load({ first: SIZE });
 
