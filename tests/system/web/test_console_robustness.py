@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ from playwright.async_api import Browser, Route, WebSocketRoute, expect
 
 from tests import application
 from tests.processes import running
-from tests.system.web.asking import process
+from tests.system.web.asking import ask, process
 from tests.system.web.conftest import Watched
 from tests.system.web.console_page import opened
 
@@ -18,6 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixture
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 ERROR = {"code": HOSTILE, "message": HOSTILE, "retryable": False, "step": HOSTILE, "occurredAt": "2026-01-01T00:00:00Z"}
 JWT = '[server]\nport = 0\n[auth]\nmode = "jwt"\n[auth.jwt]\nsecret = "a secret of the test, long enough"\n'
+CANCEL = "mutation($id: ID!) { cancelJob(input: {id: $id}) { errors { message } } }"
 HIDE = "Object.defineProperty(document, 'hidden', {get: () => HIDDEN, configurable: true});"
 HIDE += "document.dispatchEvent(new Event('visibilitychange'));"
 
@@ -114,6 +116,26 @@ async def test_a_hidden_tab_asks_nothing_and_catches_up_when_it_is_shown(watched
     await page.evaluate(HIDE.replace("HIDDEN", "false"))
     await expect(page.locator("table.jobs tbody tr").first).to_contain_text(job)
     await expect(page.locator("#connection")).to_have_text("Live")
+
+
+async def test_an_older_page_and_a_page_with_the_focus_catch_up_too(watched: Watched, served: str) -> None:
+    """Changes of the time in which the tab was hidden do not come by the socket."""
+    soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    ids = [process(served, f"item {number}", runAt=soon) for number in range(30)]
+    page = await opened(watched, served, "#/jobs?handler=steps.process_item")
+    rows = page.locator("table.jobs tbody tr")
+    await expect(rows.first).to_contain_text(ids[-1])
+    await rows.nth(3).get_by_role("link").focus()
+    await page.evaluate(HIDE.replace("HIDDEN", "true"))
+    job = process(served, "while nobody looks", runAt=soon)
+    await page.evaluate(HIDE.replace("HIDDEN", "false"))
+    await expect(rows.first).to_contain_text(job)
+    await page.get_by_role("button", name="Older", exact=True).click()
+    await expect(rows.first).to_contain_text(ids[-25])
+    await page.evaluate(HIDE.replace("HIDDEN", "true"))
+    ask(served, CANCEL, id=ids[-25])
+    await page.evaluate(HIDE.replace("HIDDEN", "false"))
+    await expect(rows.first).to_contain_text("Cancelled")
 
 
 async def test_whole_numbers_keep_every_digit(watched: Watched, served: str) -> None:

@@ -39,6 +39,7 @@ export class List {
   #fresh = new Set<string>();
   #folded = new Map<string, Row>();
   #asked = 0;
+  #cut = false; // changes may have been missed since the page was asked for
   #timers = new Map<string, ReturnType<typeof setTimeout>>();
   #stops: (() => void)[] = [];
 
@@ -57,7 +58,7 @@ export class List {
     const poll = setInterval(() => { if (!document.hidden && connection.value !== 'live') this.refresh(); }, POLL_MS);
     this.#stops.push(
       () => clearInterval(poll),
-      connection.listen((state) => { if (state === 'live') this.refresh(); }),
+      connection.listen((state) => { if (state === 'live') this.#catchUp(); }),
       token.listen(() => void this.load(this.#place)),
     );
     void this.load(this.#place);
@@ -72,6 +73,7 @@ export class List {
   async load(page: Turn): Promise<void> {
     if (this.#asked < 0) return;
     const now = ++this.#asked;
+    this.#cut = false;
     try {
       const { jobs } = await ask(asked, { ...page, filter: asInput(this.#filter) });
       if (now !== this.#asked) return; // a later question has been asked meanwhile
@@ -87,14 +89,19 @@ export class List {
     }
   }
 
-  // The same page again, at most once a second.
+  // The same page again, at most once a second; not while someone is in its rows, unless these may be old.
   refresh(): void {
     this.#later('refresh', CALM_MS, () => {
       const { newest, rows } = this.#listed;
-      if (rows && !newest) return; // a person reads another page
-      if (rows?.length === SIZE && (this.#fresh.size > FEW || this.#held())) this.#offer();
+      const keeps = newest ? rows?.length === SIZE && (this.#fresh.size > FEW || this.#held()) : rows && this.#held();
+      if (keeps && !this.#cut) this.#offer();
       else void this.load(this.#shown());
     });
+  }
+
+  #catchUp(): void {
+    this.#cut = true;
+    this.refresh();
   }
 
   #shown(): Turn { return this.#listed.rows && this.#listed.newest ? { first: SIZE } : this.#place; }
@@ -102,7 +109,7 @@ export class List {
   newestPage = () => void this.load({ first: SIZE });
 
   #subscribe(): void {
-    const again = () => this.#later('subscribe', AGAIN_MS, () => { this.#subscribe(); this.refresh(); }); // what was missed meanwhile
+    const again = () => this.#later('subscribe', AGAIN_MS, () => { this.#subscribe(); this.#catchUp(); });
     this.#stops.push(subscribe(jobsUpdated, { filter: asInput(this.#filter) }, {
       next: ({ jobsUpdated: job }) => {
         const known = this.#folded.get(job.id);
