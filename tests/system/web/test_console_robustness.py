@@ -1,5 +1,6 @@
 """The console with hostile text, a lost connection, a token, a hidden tab, and viewers without rights."""
 
+import asyncio
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -69,6 +70,32 @@ async def test_a_lost_connection_is_shown_and_polling_replaces_it(watched: Watch
     await expect(page.locator("table.jobs tbody tr").first).to_contain_text(job)
     await page.goto(f"{served}/#/jobs/{job}")
     await expect(page.locator("#job .head")).to_contain_text("Succeeded")
+
+
+async def test_a_connection_that_falls_silent_is_opened_anew(watched: Watched, served: str) -> None:
+    """A cut network closes nothing: the page would go on saying Live, without any change."""
+    page, again, silent = watched.page, asyncio.Event(), False
+
+    async def pass_on(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def passed_on(message: str | bytes) -> None:
+            if not silent:
+                socket.send(message)
+
+        if silent:
+            again.set()
+        else:
+            server.on_message(passed_on)
+
+    await page.clock.install()
+    await page.route_web_socket(re.compile("/graphql"), pass_on)
+    await opened(watched, served)
+    silent = True
+    await page.clock.fast_forward(20_000)  # to the ping
+    await page.clock.fast_forward(10_000)
+    await asyncio.wait_for(again.wait(), timeout=30)
+    await expect(page.locator("#connection")).to_have_text("Live")
 
 
 async def test_a_list_that_could_not_be_loaded_is_asked_for_again(watched: Watched, served: str) -> None:

@@ -28,6 +28,8 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const HANDSHAKE_MS = 8_000;
 const PING_MS = 20_000;
+const PONG_MS = 10_000;
+const OPEN_MS = 15_000;
 const REFUSED = new Set([4400, 4401, 4403, 4406]);
 const address = new URL(document.getElementById('console')?.dataset.graphql ?? 'graphql', document.baseURI);
 
@@ -149,10 +151,27 @@ function open(): void {
     },
   });
   client = made;
+  watchSilence(made);
   for (const id of subscriptions.keys()) {
     const stop = begin(made, id);
     stops.set(id, stop);
   }
+}
+
+// Gives up a socket that does not open, or from which no pong comes: a cut network closes nothing by itself.
+function watchSilence(made: Client): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const heard = () => clearTimeout(timer);
+  const expect = (ms: number) => {
+    heard();
+    timer = setTimeout(() => { if (made === client) made.terminate(); }, ms);
+  };
+  expect(OPEN_MS); // it is connecting already
+  made.on('connecting', () => expect(OPEN_MS));
+  made.on('connected', heard);
+  made.on('ping', (received) => { if (!received) expect(PONG_MS); });
+  made.on('pong', (received) => { if (received) heard(); });
+  made.on('closed', heard);
 }
 
 function close(): void {
