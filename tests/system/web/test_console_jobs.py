@@ -95,6 +95,19 @@ async def test_a_page_that_has_looked_at_enough_jobs_leads_to_the_next(watched: 
             await expect(page.get_by_role("button", name="Older", exact=True)).to_be_disabled()
 
 
+async def test_the_fields_show_the_filter_after_going_back(watched: Watched, served: str) -> None:
+    """Also the one with the focus: what is done to all that match is by the address."""
+    page = await opened(watched, served, "#/jobs")
+    field = page.get_by_label("Handler; *")
+    await field.fill("email.*")
+    await expect(page).to_have_url(re.compile("handler=email"))
+    await page.go_back()
+    await expect(field).to_have_value("")
+    await expect(field).to_be_focused()
+    await page.go_forward()
+    await expect(field).to_have_value("email.*")
+
+
 async def test_the_filter_offers_all_handlers(watched: Watched, served: str) -> None:
     """The browser finds the list by its id, which no other element has."""
     page = await opened(watched, served, "#/jobs")

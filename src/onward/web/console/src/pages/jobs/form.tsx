@@ -20,16 +20,20 @@ export function FilterForm({ filter }: { filter: Filter }) {
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   const latest = useRef(filter); // it may change while somebody types
   latest.current = filter;
+  const applied = useRef(''); // the address that these fields have made
   useEffect(() => () => clearTimeout(timer.current), []);
-  // The fields follow the address, except the one that somebody types into.
+  // The fields follow the address, except the one that somebody types into, unless the address comes from elsewhere, as by Back.
   useEffect(() => {
+    if (toJobs(filter) !== applied.current) applied.current = '';
+    const typing = applied.current || timer.current !== undefined ? document.activeElement : null;
     for (const input of form.current?.querySelectorAll('input') ?? []) {
       const value = filter[input.name as 'handler'];
-      if (document.activeElement !== input) input.value = input.type === 'datetime-local' ? local(value) : value;
+      if (input !== typing) input.value = input.type === 'datetime-local' ? local(value) : value;
     }
   }, [filter, admin]); // some fields are for admins, whom the page knows a moment later
   const apply = () => {
     clearTimeout(timer.current);
+    timer.current = undefined;
     const data = new FormData(form.current!);
     const text = (name: string) => String(data.get(name) ?? '').trim();
     const time = (name: Time) => {
@@ -37,10 +41,11 @@ export function FilterForm({ filter }: { filter: Filter }) {
       if (Date.parse(text(name)) === Date.parse(local(known))) return known; // that of a link is exact to the millisecond
       return text(name) ? new Date(text(name)).toISOString() : '';
     };
-    go(toJobs({
+    applied.current = toJobs({
       ...latest.current, handler: text('handler'), code: text('code'), owner: text('owner'), param: text('param'),
       ...Object.fromEntries(TIMES.map(([name]) => [name, time(name)])),
-    }));
+    });
+    go(applied.current);
   };
   const typed = () => { clearTimeout(timer.current); timer.current = setTimeout(apply, TYPING_MS); };
   const text = { type: 'search', autocomplete: 'off', spellcheck: false, maxLength: LENGTH, onInput: typed } as const;
