@@ -46,6 +46,18 @@ async def test_a_failed_job_is_retried(watched: Watched, served: str, console_pa
     await no_findings(page, console_packages)
 
 
+async def test_a_retry_from_elsewhere_is_shown(watched: Watched, served: str) -> None:
+    """As by somebody else, or by all that match: the job was over, and had nothing more to tell."""
+    job = process(served, "bell \u0007")
+    page = await opened(watched, served, f"#/jobs/{job}")
+    await expect(page.locator("#job .head")).to_contain_text("Failed")
+    attempts = page.locator("table.attempts tbody tr")
+    await expect(attempts).to_have_count(1)
+    ask(served, "mutation($id: ID!) { retryJob(input: {id: $id}) { errors { message } } }", id=job)
+    await expect(attempts).to_have_count(2)
+    await expect(page.locator("#job .head")).to_contain_text("Failed")
+
+
 async def test_there_may_be_no_such_job(watched: Watched, served: str) -> None:
     page = await opened(watched, served, "#/jobs/job_nothing")
     await expect(page.get_by_role("heading", name="No such job")).to_be_visible()

@@ -23,17 +23,15 @@ import { useJob } from './job/watch';
 import { progressLine } from './jobs/note';
 
 export function JobPage({ id, back }: { id: string; back: string }) {
-  const { job, error, again } = useJob(id);
+  const { job, error, run, again } = useJob(id);
   const title = useRef<HTMLHeadingElement>(null);
   const before = useRef('');
-  const [run, setRun] = useState(0);
   useEffect(() => title.current?.focus(), []);
   useEffect(() => {
     document.title = job ? `${word(job.status)}: ${job.handler} - Onward` : 'Job - Onward';
     if (job && before.current && before.current !== job.status) announce(word(job.status));
     before.current = job?.status ?? '';
   }, [job?.status]);
-  const anew = () => { again(); setRun((number) => number + 1); };
   return (
     <article class="stack" id="job">
       <p><a href={back} class="back">← All jobs</a></p>
@@ -46,7 +44,7 @@ export function JobPage({ id, back }: { id: string; back: string }) {
       </header>
       {job === null ? <p class="callout">No job has this id, or it is not yours to see. Old jobs are removed after a while.</p> : null}
       {error && !job ? <p class="callout" role="alert" data-error="">{error.message}</p> : null}
-      {job ? <Now job={job} again={anew} /> : null}
+      {job ? <Now job={job} again={again} /> : null}
       <Output id={id} run={run} />
       {job ? <Past job={job} /> : null}
       {job ? <Log job={job} /> : null}
