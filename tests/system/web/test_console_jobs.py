@@ -108,6 +108,22 @@ async def test_the_fields_show_the_filter_after_going_back(watched: Watched, ser
     await expect(field).to_have_value("email.*")
 
 
+async def test_on_a_phone_the_filter_is_folded_behind_a_button(
+    watched: Watched, served: str, console_packages: Path
+) -> None:
+    process(served, "words")
+    await watched.page.set_viewport_size({"width": 390, "height": 844})
+    page = await opened(watched, served, "#/jobs?handler=steps.*&after=2026-01-01T12:00:00Z")
+    field, button = page.get_by_label("Handler; *"), page.get_by_role("button", name="Filter · 2 set")
+    await expect(page.locator(ROWS).first).to_be_visible()
+    await expect(field).to_be_hidden()
+    await button.click()
+    await expect(field).to_have_value("steps.*")
+    await expect(button).to_have_attribute("aria-expanded", "true")
+    await no_findings(page, console_packages)
+    await expect(button).to_be_hidden()
+
+
 async def test_the_filter_offers_all_handlers(watched: Watched, served: str) -> None:
     """The browser finds the list by its id, which no other element has."""
     page = await opened(watched, served, "#/jobs")

@@ -1,5 +1,5 @@
 // The filter's form: what is chosen goes into the address, and the address makes the list.
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { local } from '../../format';
 import { go } from '../../route';
 import { useSystem, useViewer } from '../../viewer';
@@ -12,11 +12,14 @@ const TIMES = [
   ['finishedAfter', 'Ended after'], ['finishedBefore', 'Ended before'],
 ] as const;
 type Time = (typeof TIMES)[number][0];
+const FIELDS = ['handler', 'code', 'owner', 'param', ...TIMES.map(([name]) => name)] as const;
 
 export function FilterForm({ filter }: { filter: Filter }) {
   const system = useSystem();
   const admin = useViewer()?.admin ?? false;
   const form = useRef<HTMLFormElement>(null);
+  const [open, setOpen] = useState(false); // of the fields, where it is narrow
+  const set = FIELDS.filter((name) => filter[name]).length;
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
   const latest = useRef(filter); // it may change while somebody types
   latest.current = filter;
@@ -50,18 +53,21 @@ export function FilterForm({ filter }: { filter: Filter }) {
   const typed = () => { clearTimeout(timer.current); timer.current = setTimeout(apply, TYPING_MS); };
   const text = { type: 'search', autocomplete: 'off', spellcheck: false, maxLength: LENGTH, onInput: typed } as const;
   return (
-    <form ref={form} class="filters" role="search" aria-label="Filter jobs" onSubmit={(event) => { event.preventDefault(); apply(); }}>
-      <div class="field wide">
-        <label for="filter-handler">Handler; * stands for anything</label>
-        <input id="filter-handler" name="handler" placeholder="email.*" list="handler-names" {...text} />
-        <datalist id="handler-names">{[...system?.handlers ?? []].sort().map((name) => <option key={name} value={name} />)}</datalist>
+    <form ref={form} class="filters" data-open={open ? '' : undefined} role="search" aria-label="Filter jobs" onSubmit={(event) => { event.preventDefault(); apply(); }}>
+      <button type="button" class="fold" aria-expanded={open} aria-controls="filter-fields" onClick={() => setOpen(!open)}>{set ? `Filter · ${set} set` : 'Filter'}</button>
+      <div class="fields" id="filter-fields">
+        <div class="field wide">
+          <label for="filter-handler">Handler; * stands for anything</label>
+          <input id="filter-handler" name="handler" placeholder="email.*" list="handler-names" {...text} />
+          <datalist id="handler-names">{[...system?.handlers ?? []].sort().map((name) => <option key={name} value={name} />)}</datalist>
+        </div>
+        <div class="field"><label for="filter-code">Error code</label><input id="filter-code" name="code" placeholder="TIMEOUT" {...text} /></div>
+        {admin ? <div class="field"><label for="filter-owner">Owner</label><input id="filter-owner" name="owner" placeholder="a viewer's id" {...text} /></div> : null}
+        {admin ? <div class="field wide"><label for="filter-param">Parameter and value</label><input id="filter-param" name="param" placeholder={EXAMPLE} {...text} maxLength={1_000} /></div> : null}
+        {TIMES.map(([name, label]) => (
+          <div key={name} class="field"><label for={`filter-${name}`}>{label}</label><input id={`filter-${name}`} name={name} type="datetime-local" step="1" onChange={apply} /></div>
+        ))}
       </div>
-      <div class="field"><label for="filter-code">Error code</label><input id="filter-code" name="code" placeholder="TIMEOUT" {...text} /></div>
-      {admin ? <div class="field"><label for="filter-owner">Owner</label><input id="filter-owner" name="owner" placeholder="a viewer's id" {...text} /></div> : null}
-      {admin ? <div class="field wide"><label for="filter-param">Parameter and value</label><input id="filter-param" name="param" placeholder={EXAMPLE} {...text} maxLength={1_000} /></div> : null}
-      {TIMES.map(([name, label]) => (
-        <div key={name} class="field"><label for={`filter-${name}`}>{label}</label><input id={`filter-${name}`} name={name} type="datetime-local" step="1" onChange={apply} /></div>
-      ))}
       <Conditions filter={filter} />
       <button type="button" class="quiet" hidden={!asInput(filter) && !filter.param} onClick={() => go(toJobs(NONE))}>Clear</button>
     </form>
