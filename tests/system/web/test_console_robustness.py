@@ -190,6 +190,37 @@ async def test_whole_numbers_keep_every_digit(watched: Watched, served: str) -> 
     await page.unroute_all(behavior="wait")
 
 
+async def test_what_was_typed_stays_while_a_token_has_run_out(watched: Watched, served: str) -> None:
+    """For the same person alone: another one begins with an empty page."""
+    page, expired, name = watched.page, False, "ada"
+
+    async def answer(route: Route) -> None:
+        if expired:
+            error = {"message": "The token has expired.", "extensions": {"code": "NOT_AUTHENTICATED"}}
+            await route.fulfill(json={"errors": [error]})
+            return
+        response = await route.fetch()
+        content = await response.json()
+        if "viewer" in (content.get("data") or {}):
+            content["data"]["viewer"] = {"id": name, "roles": ["admin"]}
+        await route.fulfill(response=response, body=json.dumps(content))
+
+    await page.route("**/graphql", answer)
+    await opened(watched, served, "#/send/processItem")
+    field = page.get_by_label("item")
+    await field.fill("half a page of words")
+    expired = True
+    await expect(page.locator("#notice")).to_contain_text("answers only with an access token")
+    await expect(page.locator("main button:visible, main textarea:visible")).to_have_count(0)
+    expired = False
+    await expect(field).to_be_visible()
+    await expect(field).to_have_value("half a page of words")
+    name = "eve"
+    await expect(page.locator("footer")).to_contain_text("You are eve")
+    await expect(field).to_have_value("")
+    await page.unroute_all(behavior="ignoreErrors")
+
+
 async def test_without_a_token_no_refused_action_is_offered(browser: Browser, tmp_path: Path) -> None:
     application.write(tmp_path, JWT)
     with running("serve", project=tmp_path) as api:

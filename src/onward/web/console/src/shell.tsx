@@ -10,7 +10,7 @@ import { pages } from './pages';
 import { href, useRoute } from './route';
 import { useStore } from './store';
 import { setToken, token } from './token';
-import { refuse, tell, useSystem, useViewer } from './viewer';
+import { person, refuse, tell, useSystem, useViewer } from './viewer';
 
 const LOOK_MS = 4_000;
 const REFUSED = 'This server answers only with an access token. Press Token, and paste yours.';
@@ -25,9 +25,11 @@ export function Shell({ explorer, icon }: { explorer: string; icon: string }) {
   const { path } = useRoute();
   const viewer = useViewer();
   const system = useSystem();
+  const who = useStore(person);
   useLook();
   const page = pages.find((one) => one.path === (path[0] ?? ''));
   const isJob = page?.path === 'jobs' && path.length > 1; // its page has a title of its own
+  const unknown = viewer?.refused && !viewer.id && !viewer.roles.length;
   useEffect(() => { if (page && !isJob) document.title = `${page.title} - Onward`; }, [page, isJob]);
   return (
     <>
@@ -49,7 +51,11 @@ export function Shell({ explorer, icon }: { explorer: string; icon: string }) {
       </nav>
       <Notices />
       <main id="main" tabIndex={-1}>
-        {viewer?.refused ? null : page ? <page.view /> : <EmptyState title="There is no such page."><a href="#/">Overview</a></EmptyState>}
+        {unknown ? null : ( // hidden, not removed: a token that has run out takes nothing away that was typed
+          <div key={who} hidden={viewer?.refused ?? false}>
+            {page ? <page.view /> : <EmptyState title="There is no such page."><a href="#/">Overview</a></EmptyState>}
+          </div>
+        )}
       </main>
       <About />
       <Announcer />
@@ -84,7 +90,7 @@ function About() {
   const system = useSystem();
   const viewer = useViewer();
   if (!system || !viewer) return <footer class="foot" />;
-  const who = viewer.id ? `You are ${viewer.id}${viewer.roles.length ? ` (${viewer.roles.join(', ')})` : ''}` : 'No one is signed in';
+  const who = viewer.id && !viewer.refused ? `You are ${viewer.id}${viewer.roles.length ? ` (${viewer.roles.join(', ')})` : ''}` : 'No one is signed in';
   return <footer class="foot"><p>{`Onward ${system.version} · jobs go to “${system.backend}” · ${who}`}</p></footer>;
 }
 

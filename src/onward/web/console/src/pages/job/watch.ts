@@ -4,6 +4,7 @@ import { job as asked, jobUpdated, type Whole } from '../../generated/job';
 import { sentJob } from '../../generated/send';
 import { ask, connection, subscribe, type ApiError } from '../../graphql';
 import { token } from '../../token';
+import { viewer } from '../../viewer';
 
 const POLL_MS = 1_500;
 const FRESHEN = 3; // at every third beat: while live, since `waitingFor` can change without a new version, and once it is over
@@ -46,7 +47,7 @@ export function useJob(id: string): Watched & { run: number; again: () => void }
     };
     const pulse = setInterval(() => {
       beats += 1;
-      if (document.hidden) return;
+      if (document.hidden || viewer.value?.refused) return;
       if (over) { if (beats % FRESHEN === 0) void look(); } else if (connection.value !== 'live' || beats % FRESHEN === 0) void poll();
     }, POLL_MS);
     const forget = token.listen(() => void poll());
