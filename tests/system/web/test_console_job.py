@@ -47,7 +47,7 @@ async def test_a_failed_job_is_retried(watched: Watched, served: str, console_pa
 
 
 async def test_a_retry_from_elsewhere_is_shown(watched: Watched, served: str) -> None:
-    """As by somebody else, or by all that match: the job was over, and had nothing more to tell."""
+    """Somebody else's, or one of all that match: the job was over, and had nothing more to tell."""
     job = process(served, "bell \u0007")
     page = await opened(watched, served, f"#/jobs/{job}")
     await expect(page.locator("#job .head")).to_contain_text("Failed")

@@ -96,7 +96,7 @@ async def test_a_page_that_has_looked_at_enough_jobs_leads_to_the_next(watched: 
 
 
 async def test_the_fields_show_the_filter_after_going_back(watched: Watched, served: str) -> None:
-    """Also the one with the focus: what is done to all that match is by the address."""
+    """The one with the focus, too: what is done to all that match goes by the address."""
     page = await opened(watched, served, "#/jobs")
     field = page.get_by_label("Handler; *")
     await field.fill("email.*")
