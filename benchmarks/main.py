@@ -22,6 +22,7 @@ from benchmarks.figures import (
     jobs,
     memory,
     pages,
+    past,
     pickup,
     queues,
     size,
@@ -33,7 +34,7 @@ from onward.web.base import BuildFailed
 from tests.servers import Missing
 
 QUICK = "ABCDEFJ"  # figures that are meaningful on a CI machine
-FIGURES = "ABCDEFGHIJKLMNOPQR"
+FIGURES = "ABCDEFGHIJKLMNOPQRS"
 Take = Callable[[Scope, str], Iterator[Row]]
 TAKES: tuple[tuple[str, Take], ...] = (
     ("AB", accept.take_in_process),
@@ -51,6 +52,7 @@ TAKES: tuple[tuple[str, Take], ...] = (
     ("P", lambda scope, _: flows.take(scope)),
     ("Q", lambda scope, _: growth.take(scope)),
     ("R", lambda scope, _: pages.take(scope)),
+    ("S", lambda scope, _: past.take(scope)),
 )
 
 

@@ -14,7 +14,7 @@ from benchmarks import progress
 from benchmarks.base import Measured, Row, Scope, emptied, in_turn
 from benchmarks.far import far_away
 from benchmarks.figures.durable import add_accepted, add_enqueued
-from benchmarks.figures.queues import process, watched
+from benchmarks.figures.queues import ONWARD, process, watched
 from benchmarks.postgres import BACKENDS, Round, Servers, ledger, servers
 from benchmarks.processes import finished, free_port, ours, python, running, wait_for_port
 from onward.storage.engine import Database
@@ -30,10 +30,10 @@ def take(scope: Scope) -> Iterator[Row]:
     with servers(scope) as on:
         for database in DATABASES:
             ways: dict[tuple[str, str], Taking] = {
-                ("mutations accepted, background", "/s"): partial(_accepted, on, database)
+                ("mutations accepted, background", "/s"): partial(accepted, on, database)
             }
             for backend in BACKENDS:
-                ways[f"no-op jobs, {backend}", "jobs/s"] = partial(_ran, on, database, backend)
+                ways[f"no-op jobs, {backend}", "jobs/s"] = partial(ran, on, database, backend)
             for (what, unit), taking in ways.items():
                 one, two = Measured("1 process"), Measured("2 processes")
                 in_turn(scope.rounds, [(one, partial(taking, 1)), (two, partial(taking, 2))])
@@ -72,19 +72,21 @@ def _enqueued(on: Servers, ms: int, measured: Measured) -> None:
             add_enqueued(on, measured, replace(run, env=run.env | {"ONWARD_DATABASE__URL": url}))
 
 
-def _accepted(on: Servers, database: str, processes: int, measured: Measured) -> None:
+def accepted(on: Servers, database: str, processes: int, measured: Measured, *, module: str = ONWARD) -> None:
+    """Measure mutations, with a server of so many processes; `module` is run as it."""
     with _round(on, database, "background") as (run, found):
         port = free_port()
-        command = python("onward", "serve", "--port", str(port), "--workers", str(processes), probed=False)
+        command = python(module, "serve", "--port", str(port), "--workers", str(processes), probed=False)
         with running(command, run.folder, "serve", env=run.env) as server:
             wait_for_port(port, server)
             add_accepted(measured, on, run, found, server, port)
 
 
-def _ran(on: Servers, database: str, backend: str, processes: int, measured: Measured) -> None:
+def ran(on: Servers, database: str, backend: str, processes: int, measured: Measured, *, module: str = ONWARD) -> None:
+    """Measure no-op jobs; under `background`, `module` is run as the server of each process."""
     count = on.scope.jobs(JOBS)
     with _round(on, database, backend) as (run, found), ExitStack() as stack:
         finished(python("benchmarks.fill", "bench.nothing", str(count), probed=False), run.folder, "fill", env=run.env)
-        programs = [stack.enter_context(process(run, backend, number)) for number in range(processes)]
+        programs = [stack.enter_context(process(run, backend, number, module)) for number in range(processes)]
         beside = watched(on, programs, count, lambda: progress.done_in_ledger(found))
         measured.add(progress.rate(progress.of_ledger(found), count), **beside)

@@ -14,6 +14,7 @@ from benchmarks.postgres import BACKENDS, PGQUEUER_100, QUEUES, Queue, Round, Se
 from benchmarks.processes import Program, finished, free_port, python, running, wait_for_port, wait_until
 
 JOBS = 5_000
+ONWARD = "onward"  # the module of the program
 SLOW = 3
 TALLIED = 20  # a rival's process tells of every twentieth job, so some more are enqueued than are counted
 START_S = 2.0  # a rival does not tell when it is up
@@ -56,9 +57,9 @@ def _onward(on: Servers, backend: str, processes: int, measured: Measured) -> No
 
 
 @contextmanager
-def process(run: Round, backend: str, number: int) -> Iterator[Program]:
-    """Start a process that runs Onward's jobs."""
-    serve = ["onward", "serve", "--port", str(free_port())]
+def process(run: Round, backend: str, number: int, module: str = ONWARD) -> Iterator[Program]:
+    """Start a process that runs Onward's jobs; a server is run of that module."""
+    serve = [module, "serve", "--port", str(free_port())]
     command = ["onward.worker", "serve", "8"] if backend == "dramatiq" else serve
     with running(python(*command), run.folder, f"worker-{number}", env=run.env) as program:
         yield program
