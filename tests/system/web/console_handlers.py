@@ -94,3 +94,9 @@ def write_lines(job: JobContext, *, lines: int, go: str = "/") -> None:
 @handler("work.keep", mutation=True)
 async def keep(job: JobContext, *, extra: dict[str, Any]) -> dict[str, Any]:
     return extra
+
+
+@handler("work.area", mutation=True)
+async def area(job: JobContext, *, rings: list[list[list[float]]]) -> float:
+    """Find the first coordinate of an area: its outline and its holes are lists of points."""
+    return rings[0][0][0]

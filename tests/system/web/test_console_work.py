@@ -386,6 +386,23 @@ async def test_a_form_says_what_cannot_be_read(watched: Watched, served: str) ->
     assert kept == {"jobs": {"nodes": [{"result": {"a": 12345678901234567890}}]}}
 
 
+async def test_lists_inside_lists_have_a_form(watched: Watched, served: str) -> None:
+    """Empty, and filled as for a job."""
+    page = await opened(watched, served, "#/send/workArea")
+    form = page.locator("form")
+    for name in ("rings", "rings 1", "rings 1 1"):
+        await form.get_by_role("group", name=name, exact=True).get_by_role("button", name="Add one").click()
+    await form.get_by_label("rings 1 1 1", exact=True).fill("1.5")
+    await form.get_by_role("button", name="Send").click()
+    await expect(page.get_by_role("listitem").filter(has_text="work.area")).to_contain_text("Succeeded")
+    sent = ask(served, '{ jobs(first: 1, filter: {handler: "work.area"}) { nodes { id result } } }')
+    (job,) = sent["jobs"]["nodes"]  # type: ignore[index]
+    assert job["result"] == 1.5
+    await opened(watched, served, f"#/send/workArea?again={job['id']}")
+    await expect(page.get_by_text("Filled as for")).to_contain_text(job["id"])
+    await expect(form.get_by_label("rings 1 1 1", exact=True)).to_have_value("1.5")
+
+
 @pytest.mark.parametrize("code", ["TIMEOUT", "INTERNAL", "UNAVAILABLE"])
 async def test_what_the_server_may_have_accepted_is_sent_again_as_the_same(
     watched: Watched, served: str, code: str

@@ -29,7 +29,8 @@ export interface Sender {
   answer: readonly string[]; // the fields of its payload
 }
 
-const TYPE = 'kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } } }';
+const LEVELS = 9; // of lists and non-nulls around a type: four lists inside each other, whose items are never null
+const TYPE = Array.from({ length: LEVELS }).reduce<string>((inner) => `kind name ofType { ${inner} }`, 'kind name');
 const ARGUMENT = `name description defaultValue type { ${TYPE} }`;
 export const INTROSPECTION = `query forms { __schema { mutationType { name } types {
   kind name description
