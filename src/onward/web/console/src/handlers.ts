@@ -3,6 +3,7 @@ import { count, plural } from './format';
 import type { Handlers } from './generated/handlers';
 
 type System = Handlers['system'];
+type Queue = System['waiting'][number];
 type Figures = Handlers['now'][number];
 export type Limit = System['limits'][number];
 
@@ -44,6 +45,12 @@ export function rowsOf({ system, now, earlier }: Handlers): Row[] {
       earlier: before?.get(handler) ?? null,
     };
   });
+}
+
+// Those whose jobs are all held back come last.
+export function oldestFirst(rows: readonly Queue[]): Queue[] {
+  const at = ({ oldestAt }: Queue) => (oldestAt === null ? Number.MAX_VALUE : Date.parse(oldestAt));
+  return [...rows].sort((a, b) => at(a) - at(b));
 }
 
 // The run time as a factor of the time before; 1 if one of the two is unknown.

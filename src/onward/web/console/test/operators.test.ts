@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { Handlers } from '../src/generated/handlers';
-import { change, isSlower, limitText, rowsOf, sorted } from '../src/handlers';
+import { change, isSlower, limitText, oldestFirst, rowsOf, sorted } from '../src/handlers';
 
 const figures = (handler: string, p95: number | null, failed = 0) => ({
   handler, enqueued: 9, succeeded: 9 - failed, failed, retried: 0, wait: { p50: 0, p95: 0 }, run: { p50: p95, p95 },
@@ -37,6 +37,11 @@ test('a handler is slower than before only where both times are known', () => {
 test('rows are in the order that is asked for, and by name where they are equal', () => {
   const order = (by: Parameters<typeof sorted>[1]) => sorted(rowsOf(TOLD), by).map(({ handler }) => handler[0]).join('');
   assert.deepEqual(['name', 'waiting', 'failed', 'slow', 'slower'].map((by) => order(by as 'name')), ['abcd', 'adbc', 'bacd', 'abcd', 'abcd']);
+});
+
+test('queues are in the order of their oldest jobs, and those whose jobs are all held back come last', () => {
+  const [first, second, third] = TOLD.system.waiting;
+  assert.deepEqual(oldestFirst([third!, first!, second!]), [second, first, third]);
 });
 
 test('a limit is told in words', () => {

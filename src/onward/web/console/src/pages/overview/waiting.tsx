@@ -4,6 +4,7 @@ import { Table } from '../../components/Table';
 import { count, length, plural } from '../../format';
 import { waiting } from '../../generated/overview';
 import { serverNow } from '../../graphql';
+import { oldestFirst } from '../../handlers';
 import { useQuery } from '../../hooks';
 import { href } from '../../route';
 import { useSystem } from '../../viewer';
@@ -19,7 +20,7 @@ export function Waiting({ handler }: { handler: string }) {
       <Backends />
       <Answer of={asked}>
         {({ system }) => {
-          const rows = system.waiting.filter((row) => !handler || row.handler === handler).sort((a, b) => (a.oldestAt ?? '~').localeCompare(b.oldestAt ?? '~'));
+          const rows = oldestFirst(system.waiting.filter((row) => !handler || row.handler === handler));
           return rows.length ? (
             <>
               <Table
