@@ -105,9 +105,11 @@ function objectOf(fields: readonly Argument[], typed: { readonly [name: string]:
 function valueOf(given: TypeRef, typed: Typed, types: Types, path: Path, problems: Map<string, string>, required: boolean): unknown {
   const type = bare(given);
   if (type.kind === 'LIST') {
+    if (typed === undefined && !required) return undefined;
     const items = Array.isArray(typed) ? typed as readonly Typed[] : [];
-    if (!items.length && !required) return undefined;
-    return items.map((item, index) => valueOf(type.ofType!, item, types, [...path, index], problems, true) ?? null);
+    const of = type.ofType!;
+    return items.map((item, index) => (
+      item === '' && isText(bare(of)) ? '' : valueOf(of, item, types, [...path, index], problems, of.kind === 'NON_NULL') ?? null));
   }
   if (type.kind === 'INPUT_OBJECT') {
     if (typed === undefined && !required) return undefined;

@@ -68,6 +68,17 @@ test('a form that is filled with an input sends it as it was', () => {
   assert.deepEqual(variablesOf(bare!, typedOf(bare!.fields, { a: 7, b: ['x'] }, types), types, '').variables, { a: 7, b: ['x'] });
 });
 
+test('items that are null stay null, and an empty list that was given stays empty', () => {
+  const fields = [
+    field('holes', required(list(scalar('Int')))), field('flags', list(scalar('Boolean'))), field('tags', list(required(scalar('String'))), '["a"]'),
+    field('boxes', list(scalar('ItemInput', 'INPUT_OBJECT'))), field('names', list(scalar('String'))),
+  ];
+  const lists = { ...bare!, args: fields, fields };
+  const input = { holes: [1, null], flags: [null, true, false], tags: [], boxes: [null, { name: 'pen' }], names: ['', null] };
+  assert.deepEqual(variablesOf(lists, typedOf(fields, input, types), types, ''), { variables: input, problems: new Map() });
+  assert.deepEqual(variablesOf(lists, {}, types, '').variables, { holes: [] });
+});
+
 test('what cannot be read is told at its field', () => {
   const { problems } = variablesOf(sendIt!, { to: '', data: '{', at: 'soon', items: [{ weight: 'heavy' }] }, types, 'key');
   assert.deepEqual([...problems.keys()], ['count', 'at', 'data', 'items.0.weight']);

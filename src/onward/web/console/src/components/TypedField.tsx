@@ -79,6 +79,8 @@ function ListField(properties: Properties) {
   const { id, error, errorId } = ids(properties);
   const items = Array.isArray(typed) ? typed as readonly Typed[] : [];
   const of: Argument = { name, description: null, defaultValue: null, type: bare(argument.type).ofType! };
+  const { defaultValue } = argument;
+  const without = (index: number) => items.filter((_, place) => place !== index);
   return (
     <fieldset class="field" data-path={keyOf(path)} aria-describedby={error ? errorId : undefined}>
       <legend>{titleOf(properties)}</legend>
@@ -87,9 +89,10 @@ function ListField(properties: Properties) {
         <div class="item" key={index}>
           <TypedField name={`${name} ${index + 1}`} argument={of} path={[...path, index]} state={state} typed={item}
             set={(value) => set(items.map((one, place) => (place === index ? value : one)))} />
-          <button type="button" class="quiet" aria-label={`Remove ${name} ${index + 1}`} onClick={() => set(items.filter((_, place) => place !== index))}>Remove</button>
+          <button type="button" class="quiet" aria-label={`Remove ${name} ${index + 1}`} onClick={() => set(items.length > 1 ? without(index) : undefined)}>Remove</button>
         </div>
       ))}
+      {typed === undefined && defaultValue && defaultValue !== 'null' ? <p class="faint small">{`Default: ${defaultValue}`}</p> : null}
       <button type="button" id={id} onClick={() => set([...items, undefined])}>{items.length ? 'Add another' : 'Add one'}</button>
       <Complaint id={errorId} error={error} />
     </fieldset>
