@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from onward.web import build, pages
 from tests.system.web.asking import process
@@ -68,6 +68,27 @@ async def test_the_overview_leads_to_one_handler_and_to_the_jobs_of_an_error(wat
     await page.get_by_role("region", name="Errors of the last hour").get_by_role("link", name="INVALID_ITEM").click()
     assert "code=INVALID_ITEM" in page.url
     await expect(page.locator("table.jobs tbody tr").first).to_contain_text(failed)
+
+
+async def test_figures_of_another_time_stand_in_for_none(watched: Watched, served: str) -> None:
+    """Where those of the week cannot be loaded, those of the hour are not shown as such."""
+    page = await opened(watched, served)
+    await expect(page.get_by_role("region", name="By handler, in the last hour")).to_be_visible()
+    error = {"message": "The ledger is away.", "extensions": {"code": "UNAVAILABLE"}}
+
+    async def answer(route: Route) -> None:
+        asked = route.request.post_data or ""
+        refused = any(f"query {name}(" in asked for name in ("overview", "course"))
+        await (route.fulfill(json={"errors": [error]}) if refused else route.continue_())
+
+    await page.route("**/graphql", answer)
+    await page.get_by_role("link", name="Last week").click()
+    await expect(page.get_by_role("main").get_by_role("alert")).to_contain_text("The ledger is away.")
+    await expect(page.get_by_role("region", name=re.compile("By handler"))).to_have_count(0)
+    await expect(page.get_by_role("img", name=re.compile("^Last week: .$"))).to_have_count(2)
+    await page.unroute("**/graphql", answer)
+    await page.get_by_role("button", name="Ask again").click()
+    await expect(page.get_by_role("region", name="By handler, in the last week")).to_be_visible()
 
 
 async def test_an_unknown_address_leads_back(watched: Watched, served: str) -> None:

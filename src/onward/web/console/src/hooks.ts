@@ -12,9 +12,13 @@ export interface Asked<Data> {
   refresh: () => void;
 }
 
+interface Known<Data> { of: string; data: Data | null; error: ApiError | null; slow: boolean }
+
 // Asks at once, again when the variables change, and every so many milliseconds if `every` is given. Null variables: not at all.
-export function useQuery<Data, Variables>(operation: Operation<Data, Variables>, variables: Variables | null, every = 0): Asked<Data> {
-  const [state, setState] = useState<{ data: Data | null; error: ApiError | null; slow: boolean }>({ data: null, error: null, slow: false });
+// `of` names what the data is of: that of another one is shown for 300 ms at most while there is no answer, and not beside an error.
+export function useQuery<Data, Variables>(operation: Operation<Data, Variables>, variables: Variables | null, every = 0, of = ''): Asked<Data> {
+  const nothing: Known<Data> = { of, data: null, error: null, slow: false };
+  const [state, setState] = useState(nothing);
   const refresh = useRef(() => {});
   const key = JSON.stringify(variables);
   useEffect(() => {
@@ -22,14 +26,15 @@ export function useQuery<Data, Variables>(operation: Operation<Data, Variables>,
     let stopped = false;
     let asking = 0;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const slow = setTimeout(() => setState((known) => ({ ...known, slow: known.data === null && known.error === null })), SLOW_MS);
+    const change = (by: (known: Known<Data>) => Known<Data>) => setState((known) => by(known.of === of ? known : nothing));
+    const slow = setTimeout(() => change((known) => ({ ...known, slow: known.data === null && known.error === null })), SLOW_MS);
     const look = async () => {
       clearTimeout(timer);
       const now = ++asking;
       const answer = await ask(operation, variables).then((data) => ({ data, error: null }), (error: ApiError) => ({ error }));
       if (stopped || now !== asking) return;
       clearTimeout(slow);
-      setState((known) => ({ ...known, ...answer, slow: false }));
+      change((known) => ({ ...known, ...answer, slow: false }));
       if (every) timer = setTimeout(shown, every);
     };
     const shown = () => { if (!document.hidden) void look(); };
@@ -44,7 +49,7 @@ export function useQuery<Data, Variables>(operation: Operation<Data, Variables>,
       forget();
       document.removeEventListener('visibilitychange', shown);
     };
-  }, [operation, key, every]);
+  }, [operation, key, every, of]);
   return { ...state, refresh: () => refresh.current() };
 }
 

@@ -39,7 +39,7 @@ function Groups() {
   const order: Order = search.get('order') === 'newest' ? 'newest' : 'most';
   // The history has errors by the hour.
   const from = new Date(Math.floor(Date.parse(range.from) / HOUR_MS) * HOUR_MS).toISOString();
-  const asked = useQuery(failures, { from, to: range.to, handler: handler ? [handler] : null, parts: PARTS }, LOOK_MS);
+  const asked = useQuery(failures, { from, to: range.to, handler: handler ? [handler] : null, parts: PARTS }, LOOK_MS, `${range.name} ${handler}`);
   return (
     <section class="card" aria-labelledby="errors">
       <div class="bar">

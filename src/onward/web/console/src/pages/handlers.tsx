@@ -27,8 +27,8 @@ export function Handlers() {
 }
 
 function List() {
-  const { from, to, before } = useRange();
-  const asked = useQuery(handlers, { from, to, before }, LOOK_MS);
+  const { name, from, to, before } = useRange();
+  const asked = useQuery(handlers, { from, to, before }, LOOK_MS, name);
   return <Answer of={asked}>{(told) => <Shown told={told} refresh={asked.refresh} />}</Answer>;
 }
 

@@ -61,13 +61,14 @@ function Figures({ handler }: { handler: string }) {
   const range = useRange();
   const named = handler ? [handler] : [];
   const time = { from: range.from, to: range.to, handler: named };
-  const asked = useQuery(overview, time, range.lookMs);
-  const failed = useQuery(errors, time, range.lookMs);
-  const before = useQuery(earlier, { from: range.before, to: range.from, handler: named }, range.lookMs).data?.stats ?? [];
+  const of = `${range.name} ${handler}`;
+  const asked = useQuery(overview, time, range.lookMs, of);
+  const failed = useQuery(errors, time, range.lookMs, of);
+  const before = useQuery(earlier, { from: range.before, to: range.from, handler: named }, range.lookMs, of).data?.stats ?? [];
   return (
     <>
       <Answer of={asked}>{(told) => <Sums told={told} />}</Answer>
-      <Course range={range} handler={named} />
+      <Course range={range} handler={named} of={of} />
       <div class="halves">
         <Waiting handler={handler} />
         <Answer of={failed}>{({ failures }) => <Failed rows={failures} range={range} />}</Answer>

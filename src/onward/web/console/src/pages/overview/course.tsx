@@ -9,8 +9,8 @@ import { useEffect, useMemo } from 'preact/hooks';
 
 type Row = Told['stats'][number];
 
-export function Course({ range, handler }: { range: Range; handler: string[] }) {
-  const { data, error } = useQuery(course, { from: range.from, to: range.to, step: range.step, handler }, range.lookMs);
+export function Course({ range, handler, of }: { range: Range; handler: string[]; of: string }) {
+  const { data, error } = useQuery(course, { from: range.from, to: range.to, step: range.step, handler }, range.lookMs, of);
   useEffect(() => { notice('course', error?.message); return () => notice('course', null); }, [error]);
   const drawn = useMemo(() => {
     const at = steps(range);
@@ -25,6 +25,7 @@ export function Course({ range, handler }: { range: Range; handler: string[] }) 
   const times = useMemo(() => ({
     run50: values((row) => row.run.p50, null), run95: values((row) => row.run.p95, null), wait95: values((row) => row.wait.p95, null),
   }), [values]);
+  const told = (words: string) => (data ? words : '–'); // what is not known is no zero
   const sum = (numbers: number[]) => numbers.reduce((all, one) => all + one, 0);
   const most = (numbers: (number | null)[]) => Math.max(0, ...numbers.map((one) => one ?? 0));
   const worst = (numbers: (number | null)[]) => (numbers.some((one) => one !== null) ? `at most ${seconds(most(numbers))}` : 'none');
@@ -33,24 +34,24 @@ export function Course({ range, handler }: { range: Range; handler: string[] }) 
       <section class="card" aria-labelledby="throughput">
         <h2 id="throughput">{`Jobs per ${range.step.toLowerCase()}`}</h2>
         <Chart
-          label={`Last ${range.name}: ${plural(sum(counts.enqueued), 'job')} accepted, ${count(sum(counts.succeeded))} succeeded, ${count(sum(counts.failed))} failed.`}
+          label={`Last ${range.name}: ${told(`${plural(sum(counts.enqueued), 'job')} accepted, ${count(sum(counts.succeeded))} succeeded, ${count(sum(counts.failed))} failed.`)}`}
           at={at} format={compact} stepped
           series={[
-            { name: 'accepted', tone: 'soft', filled: true, values: counts.enqueued, shown: count(sum(counts.enqueued)) },
-            { name: 'succeeded', tone: 'accent', values: counts.succeeded, shown: count(sum(counts.succeeded)) },
-            { name: 'failed', tone: 'bad', values: counts.failed, shown: count(sum(counts.failed)) },
+            { name: 'accepted', tone: 'soft', filled: true, values: counts.enqueued, shown: told(count(sum(counts.enqueued))) },
+            { name: 'succeeded', tone: 'accent', values: counts.succeeded, shown: told(count(sum(counts.succeeded))) },
+            { name: 'failed', tone: 'bad', values: counts.failed, shown: told(count(sum(counts.failed))) },
           ]}
         />
       </section>
       <section class="card" aria-labelledby="times">
         <h2 id="times">Times</h2>
         <Chart
-          label={`Last ${range.name}: run time p95 ${worst(times.run95)}, wait p95 ${worst(times.wait95)} in a ${range.step.toLowerCase()}.`}
+          label={`Last ${range.name}: ${told(`run time p95 ${worst(times.run95)}, wait p95 ${worst(times.wait95)} in a ${range.step.toLowerCase()}.`)}`}
           at={at} format={(value) => length(value * 1_000)}
           series={[
-            { name: 'run p95', tone: 'accent', values: times.run95, shown: worst(times.run95) },
-            { name: 'run p50', tone: 'soft', values: times.run50, shown: worst(times.run50) },
-            { name: 'wait p95', tone: 'warn', values: times.wait95, shown: worst(times.wait95) },
+            { name: 'run p95', tone: 'accent', values: times.run95, shown: told(worst(times.run95)) },
+            { name: 'run p50', tone: 'soft', values: times.run50, shown: told(worst(times.run50)) },
+            { name: 'wait p95', tone: 'warn', values: times.wait95, shown: told(worst(times.wait95)) },
           ]}
         />
       </section>
