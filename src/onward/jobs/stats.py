@@ -9,11 +9,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from onward.jobs.history_rows import COUNTS, Added, Group, Sums
+from onward.jobs.model import to_us
 from onward.jobs.pages import named_like
 from onward.jobs.stats_step import DAY_US, HOUR_US, KEPT_US, LENGTH_US, MINUTE_US, StatsStep
 from onward.storage.tables import failures, figures, history
@@ -28,6 +30,7 @@ ALL = "*"  # in place of a handler: all that an answer is of
 _KINDS = {MINUTE_US: StatsStep.MINUTE, HOUR_US: StatsStep.HOUR, DAY_US: StatsStep.DAY}
 _KEPT = {StatsStep.MINUTE: "24 hours", StatsStep.HOUR: "35 days", StatsStep.DAY: "400 days"}
 _FRESH = -1  # in place of a row's step: the figures of a commit
+_LAST = to_us(datetime.max.replace(tzinfo=UTC))  # no datetime is later
 
 
 class WrongRange(ValueError):
@@ -153,7 +156,7 @@ def _widened(span: Span, step: StatsStep, now: int) -> Span:
         further = "" if kept is StatsStep.DAY else ", or for a longer step"
         raise WrongRange(f"figures of a {kept.lower()} are kept for {_KEPT[kept]}: ask for a later `from`{further}")
     first, last = (_finest(at, now) if step is StatsStep.TOTAL else LENGTH_US[step] for at in (span.begin, span.end))
-    return Span(span.begin - span.begin % first, -(-span.end // last) * last)
+    return Span(span.begin - span.begin % first, min(-(-span.end // last) * last, _LAST))
 
 
 def _finest(at: int, now: int) -> int:

@@ -79,6 +79,17 @@ async def test_the_figures_are_those_of_the_jobs(tmp_path: Path, capsys: pytest.
         assert "steps.process_item" in capsys.readouterr().out
 
 
+async def test_a_time_may_last_until_the_end_of_all_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last minute ends in the year 10000, which no datetime has."""
+    settings, last = settings_in(tmp_path), "9999-12-31T23:59:59+00:00"
+    async with running(settings) as api:
+        job = (await api.data(PROCESS, item="one"))["processItem"]["job"]
+        assert await api.ends(job["id"]) == "SUCCEEDED"
+        (found,) = (await api.data(STATS, **{**span(), "to": last}))["stats"]
+        (line,) = printed(capsys, terminal.show, settings, "1h", last, (), StatsStep.TOTAL)
+        assert found["succeeded"] == line["succeeded"] == 1
+
+
 async def test_failures_are_shown_by_their_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = settings_in(tmp_path)
     async with running(settings) as api:
