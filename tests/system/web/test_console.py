@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Route, expect
@@ -10,6 +11,7 @@ from onward.web import build, pages
 from tests.system.web.asking import process
 from tests.system.web.conftest import Watched
 from tests.system.web.console_page import no_findings, opened
+from tests.system.web.test_operators import changed_answers
 from tests.system.web.test_pages import directives, get
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
@@ -68,6 +70,27 @@ async def test_the_overview_leads_to_one_handler_and_to_the_jobs_of_an_error(wat
     await page.get_by_role("region", name="Errors of the last hour").get_by_role("link", name="INVALID_ITEM").click()
     assert "code=INVALID_ITEM" in page.url
     await expect(page.locator("table.jobs tbody tr").first).to_contain_text(failed)
+
+
+async def test_errors_that_the_history_does_not_tell_apart_lead_to_no_jobs(watched: Watched, served: str) -> None:
+    """No job has the code that stands for them."""
+    further = {
+        "handler": "video.cut",
+        "code": "OTHER",
+        "message": "further errors of this hour",
+        "count": 7,
+        "lastAt": "2030-01-31T09:00:00Z",
+    }
+
+    def add(data: dict[str, Any]) -> None:
+        if "failures" in data:
+            data["failures"] = [further]
+
+    async with changed_answers(watched.page, add):
+        page = await opened(watched, served)
+        errors = page.get_by_role("region", name="Errors of the last hour")
+        await expect(errors).to_contain_text(re.compile("video.cut.*Further errors"))
+        await expect(errors.get_by_role("link")).to_have_count(0)
 
 
 async def test_figures_of_another_time_stand_in_for_none(watched: Watched, served: str) -> None:

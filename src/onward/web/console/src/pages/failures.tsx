@@ -9,6 +9,7 @@ import { RangeChoice } from '../components/RangeChoice';
 import { Sparkline } from '../components/Sparkline';
 import { Table } from '../components/Table';
 import { Time } from '../components/Time';
+import { FURTHER, isFurther } from '../failures';
 import { count, moment, plural } from '../format';
 import { failures, type Group } from '../generated/failures';
 import { useQuery } from '../hooks';
@@ -91,7 +92,7 @@ function Shown({ groups, from, refresh }: { groups: readonly Group[]; from: stri
           ...(hasCourse ? [{ name: 'course', head: 'Over the time', width: 10, away: true, cell: course } as const] : []),
           { name: 'first', head: 'First', width: 8, away: true, cell: ({ firstAt }) => <Time at={firstAt} relative /> },
           { name: 'last', head: 'Last', width: 8, cell: ({ lastAt }) => <Time at={lastAt} relative /> },
-          { name: 'do', head: 'All of them', width: 16, cell: (group) => (isOther(group) ? null : <Actions group={group} from={from} refresh={refresh} />) },
+          { name: 'do', head: 'All of them', width: 16, cell: (group) => (isFurther(group) ? null : <Actions group={group} from={from} refresh={refresh} />) },
         ]}
       />
       {groups.length > most ? <div class="pager"><button type="button" onClick={() => setMost(Infinity)}>{`Show ${count(groups.length - most)} more`}</button></div> : null}
@@ -101,7 +102,7 @@ function Shown({ groups, from, refresh }: { groups: readonly Group[]; from: stri
 
 function ErrorCell({ group, from }: { group: Group; from: string }) {
   const { handler, code, message } = group;
-  if (isOther(group)) return <div><b>{handler}</b><p class="note">Further errors: the history keeps 50 kinds an hour of a handler.</p></div>;
+  if (isFurther(group)) return <div><b>{handler}</b><p class="note">{FURTHER}</p></div>;
   return (
     <div>
       <a class="code" href={toJobs(group, from)}>{code}</a> <span class="faint">in</span> {handler}
@@ -127,9 +128,6 @@ function course({ trend, count: total }: Group) {
   const where = most < trend.length / 3 ? 'at the beginning' : most < (trend.length * 2) / 3 ? 'in the middle' : 'towards the end';
   return <Sparkline values={trend} tone="bad" label={`${plural(total, 'failure')}, most of them ${where} of the time`} />;
 }
-
-// The group of all errors beyond those that the history keeps; no job has this error itself.
-const isOther = ({ code, message }: Group): boolean => code === 'OTHER' && message === 'further errors of this hour';
 
 function ordered(groups: readonly Group[], order: Order): readonly Group[] {
   return order === 'most' ? groups : [...groups].sort((one, other) => Date.parse(other.lastAt) - Date.parse(one.lastAt));

@@ -1,6 +1,7 @@
 // The most frequent errors of the time.
 import { Table } from '../../components/Table';
 import { Time } from '../../components/Time';
+import { FURTHER, isFurther } from '../../failures';
 import { count, plural } from '../../format';
 import type { Errors } from '../../generated/overview';
 import type { Range } from '../../range';
@@ -17,14 +18,7 @@ export function Failed({ rows, range }: { rows: Errors['failures']; range: Range
           <Table
             label="The most frequent errors" rows={rows.slice(0, SHOWN)} rowKey={(row) => JSON.stringify([row.handler, row.code, row.message])}
             columns={[
-              {
-                name: 'error', head: 'Error', cell: (row) => (
-                  <>
-                    <a class="mono" href={href('jobs', { status: 'FAILED', handler: row.handler, code: row.code })}>{row.code}</a>
-                    <span class="faint"> {row.handler}</span><br /><span class="small">{row.message}</span>
-                  </>
-                ),
-              },
+              { name: 'error', head: 'Error', cell: (row) => <ErrorCell row={row} /> },
               { name: 'count', head: 'Failures', width: 6, numeric: true, cell: (row) => count(row.count) },
               { name: 'last', head: 'Last', width: 7, numeric: true, cell: (row) => <Time at={row.lastAt} relative /> },
             ]}
@@ -33,5 +27,16 @@ export function Failed({ rows, range }: { rows: Errors['failures']; range: Range
         </>
       ) : <p class="faint">No job has failed.</p>}
     </section>
+  );
+}
+
+function ErrorCell({ row }: { row: Errors['failures'][number] }) {
+  const { handler, code, message } = row;
+  if (isFurther(row)) return <><b>{handler}</b><br /><span class="small">{FURTHER}</span></>;
+  return (
+    <>
+      <a class="mono" href={href('jobs', { status: 'FAILED', handler, code })}>{code}</a>
+      <span class="faint"> {handler}</span><br /><span class="small">{message}</span>
+    </>
   );
 }
