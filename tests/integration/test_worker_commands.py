@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +37,16 @@ def settings(tmp_path: Path) -> Settings:
     found = load(tmp_path)
     with terminal.writer_of(found, make=True):
         return found
+
+
+@pytest.fixture
+def ahead() -> Iterator[None]:
+    """Give the machine a time zone that is eight hours ahead of UTC."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TZ", "AHEAD-8")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 def enter(settings: Settings, id_: str, role: str | None, takes: str | None = None) -> None:
@@ -80,6 +92,14 @@ def test_processes_are_listed_and_drained(settings: Settings, capsys: pytest.Cap
     rows = [line.split() for line in table.splitlines()[1:]]
     assert rows[0][-5:] == ["default,gpu", "0", "50", "MB", "draining"]
     assert (rows[1][-4], rows[2][-2]) == ("none", "unknown")
+
+
+@pytest.mark.usefixtures("ahead")
+def test_the_time_of_a_start_is_that_of_the_machine(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table of jobs has such times, too; JSON has both with their zone."""
+    enter(settings, "runner_a", "worker")
+    assert workers.list_all(settings, as_json=False) == 0
+    assert " 1970-01-01 08:00:00 " in capsys.readouterr().out
 
 
 def test_matching_jobs_are_cancelled(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from onward.cli.job_text import plain
+from onward.cli.job_text import moment, plain
 from onward.cli.terminal import DONE, REFUSED, UNKNOWN, fail, ledger_of, out, writer_of
 from onward.config.settings import Settings
 from onward.jobs import workers
@@ -72,7 +72,7 @@ def _as_object(worker: Worker) -> dict[str, object]:
 
 def _cells(worker: Worker) -> tuple[str, ...]:
     memory = "" if worker.memory_bytes is None else f"{worker.memory_bytes // MEGABYTE} MB"
-    started = to_datetime(worker.started_at).strftime("%Y-%m-%d %H:%M:%S")
+    started = moment(worker.started_at)
     queues = "unknown" if worker.queues is None else ",".join(worker.queues) or "none"
     state = "draining" if worker.draining else ""
     return worker.id, worker.name, worker.role, worker.version, started, queues, str(worker.running), memory, state
