@@ -216,6 +216,7 @@ class StepProcess:
         assert self._child is not None  # noqa: S101 - for the type checker
         self.kill()
         await self._child.exit()
+        self._child.kill_group()  # what it has started, where it has died by itself
         if self._running.stop is not None:
             return asyncio.CancelledError()
         code = self._child.process.returncode or 0

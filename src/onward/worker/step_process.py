@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import fields
 from datetime import timedelta
@@ -24,6 +24,7 @@ from typing import Any
 import orjson
 import structlog
 
+from onward.children import shield
 from onward.config.settings import Settings
 from onward.handlers.base import (
     Handler,
@@ -83,11 +84,17 @@ class Parent:
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
+        # Its end tells the parent of that of this process: no program of a handler, and no fork, may keep it open.
+        self._socket.set_inheritable(False)
+        shield(self._descriptors)
         self._lock = threading.RLock()  # a collected object may log while a thread holds it
         self._answers: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self.orders: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
         self.running: Running | None = None
         self._loop = asyncio.get_running_loop()
+
+    def _descriptors(self) -> Iterator[int]:
+        yield self._socket.fileno()
 
     def listen(self) -> None:
         """Read messages until the parent is gone, and end the process then. Runs in a thread of its own."""

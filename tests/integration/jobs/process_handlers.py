@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,9 +20,9 @@ ONCE = Retry(max_attempts=1)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-def note(folder: str) -> None:
+def note(folder: str, pid: int | None = None) -> None:
     file = os.open(Path(folder) / "pids", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(file, f"{os.getpid()}\n".encode())
+    os.write(file, f"{pid or os.getpid()}\n".encode())
     os.close(file)
 
 
@@ -65,6 +67,17 @@ def dies(job: JobContext) -> None:
     for n in range(50):
         job.emit(n)
     logging.getLogger(__name__).warning("its last word")
+    os._exit(3)
+
+
+@handler("apart.parent", retry=ONCE, process=True)
+def parent(_job: JobContext, *, folder: str) -> None:
+    """Leave a program and a fork behind, and kill the process at once."""
+    sleeps = [sys.executable, "-c", "import time; time.sleep(600)"]
+    note(folder, subprocess.Popen(sleeps, close_fds=False).pid)
+    if (pid := os.fork()) == 0:
+        time.sleep(600)
+    note(folder, pid)
     os._exit(3)
 
 

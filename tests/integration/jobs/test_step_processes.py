@@ -114,6 +114,18 @@ async def test_a_process_that_dies_has_given_all_that_it_has_emitted_and_logged(
     assert (lines[0].step, lines[0].text) == ("dies", "its last word")
 
 
+async def test_what_a_process_has_started_ends_with_it(here: Node, tmp_path: Path) -> None:
+    """The attempt is over at once, though processes that the handler has started would go on."""
+    job, task = await start(here, process_handlers.parent, folder=str(tmp_path))
+    async with asyncio.timeout(60):
+        await task
+    failed = await here.get(job)
+    assert (failed.status, failed.error and failed.error.code) == (S.FAILED, "PROCESS_ENDED")
+    program, fork = pids(tmp_path)
+    is_gone(program)
+    is_gone(fork)
+
+
 async def test_steps_progress_and_dispatched_jobs_of_a_process_are_the_job_s(here: Node, tmp_path: Path) -> None:
     """One process runs all steps of the attempt, and closes its resources."""
     job, task = await start(here, process_handlers.steps, folder=str(tmp_path), pin="1234")
