@@ -208,11 +208,11 @@ class Parameters(NamedTuple):
 
     def bind(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Check the parameters, complete them, and convert them for JSON. Raises `InvalidParameters`."""
-        model = self._validate(params)
-        for name, declared in _unions(self.model).items():
-            if words := confused(params.get(name), getattr(model, name), declared):
-                raise InvalidParameters([(name, f"This is {words}.")])
-        return model.model_dump(mode="json", round_trip=True, warnings=False)
+        return self._checked(params).model_dump(mode="json", round_trip=True, warnings=False)
+
+    def written(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the parameters, and convert them for JSON as they are, not completed. Raises `InvalidParameters`."""
+        return self._checked(params).model_dump(mode="json", round_trip=True, warnings=False, exclude_unset=True)
 
     def given(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return what `bind` does, without what is as the defaults have it. Raises `InvalidParameters`."""
@@ -239,6 +239,13 @@ class Parameters(NamedTuple):
         except ValueError:
             return False
         return True
+
+    def _checked(self, params: Mapping[str, Any]) -> BaseModel:
+        model = self._validate(params)
+        for name, declared in _unions(self.model).items():
+            if words := confused(params.get(name), getattr(model, name), declared):
+                raise InvalidParameters([(name, f"This is {words}.")])
+        return model
 
     def _validate(self, params: Mapping[str, Any]) -> BaseModel:
         # Through JSON, so that a job is accepted exactly when what is stored of it can be read again.

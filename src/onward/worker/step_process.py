@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
 import queue
 import signal
@@ -193,17 +194,28 @@ class RemoteRunning(Running):
     def dispatch_with(self, handler: str, params: Mapping[str, Any], options: DispatchOptions) -> str:
         if self.over:
             raise LeaseLost(f"the job is over: {handler} would not be accepted; dispatch it before the handler returns")
+        plain = self._written(handler, params)
         try:
-            plain = orjson.loads(to_json(params))
-        except ValueError:
-            raise InvalidParameters(not_json(params)) from None
-        found = self._parent.ask(dispatch=handler, params=plain, options=options.encoded())
+            found = self._parent.ask(dispatch=handler, params=plain, options=options.encoded())
+        except TypeError:  # a number beyond 64 bits
+            raise InvalidParameters(not_json(plain)) from None
         if "over" in found:
             raise LeaseLost(found["over"])
         if "refused" in found:
             raise InvalidParameters([(path, words) for path, words in found["refused"]])
         child: str = found["dispatched"]
         return child
+
+    def _written(self, handler: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters as JSON, also those that only pydantic writes. Raises InvalidParameters."""
+        known = self._handlers.get(handler)
+        if known is not None:
+            return known.params.written(params)
+        try:
+            plain: dict[str, Any] = json.loads(to_json(params))
+        except ValueError:
+            raise InvalidParameters(not_json(params)) from None
+        return plain
 
 
 def _never(*_: Any) -> Any:

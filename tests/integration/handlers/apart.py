@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from onward.backends.base import Backend, Defer, Delivery, Run
-from onward.handlers.base import JobContext, Retry, handler
+from onward.handlers.base import InvalidParameters, JobContext, Retry, handler
 from onward.mail.message import compose, mailbox
 
 ONCE = Retry(max_attempts=1)
@@ -28,6 +29,22 @@ async def pay(job: JobContext, *, card: str) -> dict[str, Any]:
 
 @handler("apart.routed", retry=ONCE)
 async def routed(job: JobContext) -> None: ...
+
+
+@handler("apart.keep", retry=ONCE)
+async def keep(job: JobContext, *, folder: Path, names: set[str], limit: Any = 5) -> list[Any]:
+    return [type(folder).__name__, str(folder), sorted(names), limit]
+
+
+@handler("apart.sends", process=True, retry=ONCE)
+def sends(job: JobContext) -> str:
+    """Dispatch a job whose parameters are of types that JSON does not know."""
+    try:
+        job.dispatch(keep.job(folder=Path("inbox"), names=set(), limit=2**70))
+    except InvalidParameters as error:
+        if error.errors != [("limit", "is a number beyond 64 bits")]:
+            raise
+    return job.dispatch(keep.job(folder=Path("inbox"), names={"ada", "grace"}))
 
 
 @handler("apart.environment", process=True, retry=ONCE)

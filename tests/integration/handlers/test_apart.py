@@ -74,6 +74,21 @@ async def test_secrets_of_a_handler_s_process_are_not_in_its_environment(tmp_pat
     assert KEY not in job.result
 
 
+async def test_a_handler_s_process_dispatches_parameters_of_any_type(onward_immediate: TestApp) -> None:
+    """Paths and sets, which only pydantic writes; a number that JSON would change is refused."""
+    job = await onward_immediate.accept("apart.sends")
+    assert (job.status, job.error) == (S.SUCCEEDED, None)
+    child = job.result
+    assert isinstance(child, str)
+
+    async def done() -> bool:
+        return (await onward_immediate.job(child)).done
+
+    await until(done)
+    kept = await onward_immediate.job(child)
+    assert (kept.status, kept.result) == (S.SUCCEEDED, ["PosixPath", "inbox", ["ada", "grace"], 5])
+
+
 async def test_an_isolated_job_has_the_keys_routes_and_backends_that_were_given(tmp_path: Path) -> None:
     """A backend with an object for an option is not built there; its jobs wait for maintenance."""
     mine = {"class": "tests.integration.handlers.apart:Mine", "client": Client()}
