@@ -265,15 +265,15 @@ class StepProcess:
         yield from self._inputs
 
 
-def _error(  # noqa: PLR0917 - by keyword, from JSON
-    kind: str, message: str, code: str = "", errors: Any = (), kinds: Any = (), retry_in: Any = None
-) -> Exception:
+def _error(kind: str, message: str, code: str = "", kinds: Any = (), retry_in: Any = None) -> Exception:
     """Return the error that was raised in the process, as far as this one has to know it."""
     match kind:
         case "permanent":
             return Permanent(message, code)
         case "parameters":
-            return InvalidParameters([(path, words) for path, words in errors])
+            wrong = InvalidParameters([("", message)])
+            wrong.code = code
+            return wrong
         case "ledger":
             return Unavailable(message)
         case "retry":

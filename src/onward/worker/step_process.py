@@ -306,27 +306,28 @@ def _described(raised: BaseException, secrets: Sequence[str]) -> dict[str, Any]:
     kinds = [[_plain(name) for name in names] for names in outcome.kinds_of(error)]
     match error:
         case Permanent():
-            return {"kind": "permanent", "message": _text(error), "code": _code(error)}
+            return {"kind": "permanent", **_said(error, secrets)}
         case InvalidParameters():
-            errors = [[_plain(path), _plain(words)] for path, words in error.errors]
-            return {"kind": "parameters", "message": _text(error), "errors": errors}
+            return {"kind": "parameters", **_said(error, secrets)}
         case Unavailable():
-            return {"kind": "ledger", "message": _text(error)}
+            return {"kind": "ledger", "message": _shown(text_of(error), secrets)}
         case RetryIn():
             retry_in = [error.delay // timedelta(microseconds=1), error.charged]
-            return {"kind": "retry", "message": _text(error), "code": _code(error), "retry_in": retry_in}
+            return {"kind": "retry", **_said(error, secrets), "retry_in": retry_in}
         case HandlerError():
-            return {"kind": "handler", "message": _text(error), "code": _code(error), "kinds": kinds}
+            return {"kind": "handler", **_said(error, secrets), "kinds": kinds}
     trace = redact("".join(traceback.format_exception(raised)).rstrip(), secrets)  # before the cut, as in a log line
     return {"kind": "other", "message": _plain(trace[-TRACE_CHARACTERS:]), "kinds": kinds}
 
 
-def _code(error: HandlerError) -> str:
-    return _plain(outcome.code_of(error))
+def _said(error: HandlerError, secrets: Sequence[str]) -> dict[str, str]:
+    """Return the code and the message of the error."""
+    return {"code": _shown(outcome.code_of(error), secrets), "message": _shown(text_of(error), secrets)}
 
 
-def _text(error: BaseException) -> str:
-    return _plain(text_of(error))
+def _shown(text: str, secrets: Sequence[str]) -> str:
+    """Return the beginning of a text, redacted before it is cut: the parent reads no line that is too long."""
+    return _plain(redact(text, secrets)[:TRACE_CHARACTERS])
 
 
 def _plain(text: str) -> str:

@@ -14,7 +14,18 @@ from pathlib import Path
 
 import structlog
 
-from onward.handlers.base import HandlerError, JobContext, Permanent, Retry, RetryIn, handler, sequence, wait_for
+from onward.handlers.base import (
+    HandlerError,
+    InvalidParameters,
+    JobContext,
+    Permanent,
+    Retry,
+    RetryIn,
+    handler,
+    sequence,
+    wait_for,
+)
+from onward.jobs.step_process import LINE_BYTES
 
 ONCE = Retry(max_attempts=1)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -113,10 +124,18 @@ def deaf(_job: JobContext, *, folder: str) -> None:
     time.sleep(600)
 
 
+class Closed(InvalidParameters):
+    code = "CLOSED"
+
+
 @handler("apart.bad", retry=ONCE, process=True)
 def bad(job: JobContext, *, kind: str, pin: str = "") -> None:
     if kind == "permanent":
         raise Permanent(f"never {pin}", code="NEVER")
+    if kind == "parameters":
+        raise Closed([("order", 7)])  # type: ignore[list-item] # as untyped code does
+    if kind == "long":
+        raise Permanent("x" * 2 * LINE_BYTES, code="LONG")
     if kind == "dispatch":
         job.dispatch("apart.unknown")
     if kind == "exit":

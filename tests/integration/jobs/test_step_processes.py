@@ -203,6 +203,8 @@ async def test_a_process_is_killed_at_the_end_of_the_drain(here: Node, tmp_path:
     ("kind", "code", "words"),
     [
         ("permanent", "NEVER", "never "),
+        ("parameters", "CLOSED", "order: 7"),
+        ("long", "LONG", "xxx"),
         ("exit", "PROCESS_ENDED", "the handler's process ended with 3 before"),
         ("signal", "PROCESS_ENDED", "the handler's process was killed by signal 35 before"),
         ("other", "UNEXPECTED", "the handler failed unexpectedly"),
