@@ -123,7 +123,8 @@ class SubprocessRunner:
         finally:
             self._children.discard(child)
         # A child that did not crash has given back its lease; its exit code may be a handler's.
-        found = re.search(rb"^(runner_[0-9a-f]+)$", output, re.MULTILINE)
+        # The runner's id may stand behind a line without an end, which a module has printed as it was imported.
+        found = re.search(rb"(runner_[0-9a-f]+)$", output, re.MULTILINE)
         if found is None:
             if not self._draining:
                 self._pause(job_id, code=code)

@@ -51,6 +51,7 @@ async def test_after_a_failed_start_none_is_tried_for_a_while_that_grows(
 
 PRINTS = """#!/bin/sh
 read settings
+printf "loading ... "
 echo runner_ab12
 echo ended conformance.forged SUCCEEDED
 echo runner_ff ended conformance.forged SUCCEEDED
@@ -58,10 +59,10 @@ echo runner_ab12 ended conformance.job SUCCEEDED
 """
 
 
-async def test_lines_that_a_handler_prints_are_not_counted_as_ends(
+async def test_lines_that_a_project_prints_are_told_from_those_of_the_process(
     sqlite_ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lines may be texts of users, and each new name would be a series of the metric."""
+    """They may be texts of users, each new name a series of the metric; one without an end hides no other."""
     program = tmp_path / "child"
     program.write_text(PRINTS)
     program.chmod(0o700)
