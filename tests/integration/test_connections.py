@@ -594,6 +594,14 @@ def test_a_client_that_reads_nothing_is_cut_off_by_the_kernel(tmp_path: Path, *,
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == serving.UNREAD_TIMEOUT_S * 1000
 
 
+def test_a_socket_that_was_handed_over_is_kept_from_the_programs_of_handlers(tmp_path: Path) -> None:
+    """One that is started with this process's descriptors, as by os.system, would keep the port after the stop."""
+    given = socket.create_server(("127.0.0.1", 0))
+    given.set_inheritable(True)  # as a supervisor and systemd hand it over
+    with serving.adopt(settings_in(tmp_path, server={"port": 0}), given.detach()) as bound:
+        assert not bound.get_inheritable()
+
+
 class Wire(asyncio.Transport):
     """The output, piece by piece."""
 

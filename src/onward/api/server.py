@@ -79,6 +79,7 @@ def adopt(settings: Settings, fd: int) -> socket.socket:
         raise SettingsError(f"--fd: {fd} is not an inherited socket") from error
     if bound.family not in {socket.AF_INET, socket.AF_INET6} or bound.type != socket.SOCK_STREAM:
         raise SettingsError(f"--fd: {fd} is not a TCP socket")
+    bound.set_inheritable(False)  # as one that is bound here: a program of a handler must not keep the port
     _refuse_public_without_auth(settings, bound.getsockname()[0], bound.getsockname()[0])
     _set_unread_timeout(bound)
     return bound
