@@ -20,6 +20,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import fields
 from datetime import timedelta
 from time import monotonic
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -72,6 +73,7 @@ FLUSH_S = 1.0  # for the last spans on their way out
 TRACE_CHARACTERS = 20_000
 PR_SET_PDEATHSIG = 1
 ANSWERS = frozenset({"dispatched", "refused", "over"})
+JOB_OVER = MappingProxyType({"over": "the job is over: dispatch what follows before the handler returns"})
 
 
 class StepUnknown(HandlerError):
@@ -92,6 +94,7 @@ class Parent:
         self._answers: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self.orders: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
         self.running: Running | None = None
+        self._ended = False
         self._loop = asyncio.get_running_loop()
 
     def _descriptors(self) -> Iterator[int]:
@@ -103,11 +106,21 @@ class Parent:
             message = orjson.loads(line)
             if ANSWERS & message.keys():
                 self._answers.put(message)
+            elif "end" in message:
+                self._end()
+                self._loop.call_soon_threadsafe(self.orders.put_nowait, message)
             elif "stop" in message:
                 self._loop.call_soon_threadsafe(self._stop, StopReason[message["stop"]])
             else:
                 self._loop.call_soon_threadsafe(self.orders.put_nowait, message)
         os._exit(1)
+
+    def _end(self) -> None:
+        """Refuse what is asked from now on, and what waits for its answer: the parent reads nothing more."""
+        self._ended = True
+        if self.running is not None:
+            self.running.over = True
+        self._answers.put(JOB_OVER)
 
     def _stop(self, reason: StopReason) -> None:
         if self.running is not None:
@@ -122,6 +135,8 @@ class Parent:
         """Send a question, and wait for the answer. One at a time."""
         data = orjson.dumps(message) + b"\n"
         with self._lock:
+            if self._ended:
+                return JOB_OVER
             self._socket.sendall(data)
             return self._answers.get()
 

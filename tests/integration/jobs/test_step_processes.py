@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +31,7 @@ from onward.runtime import values
 from onward.storage.writer import Writer
 from onward.telemetry.tracing import Tracing
 from onward.worker.process import main
+from onward.worker.step_process import JOB_OVER, Parent
 from tests.integration.jobs import process_handlers
 from tests.ledgers import route, writing
 from tests.processes import environment, wait_until
@@ -284,6 +287,29 @@ async def test_a_start_that_is_cancelled_leaves_no_descriptor_open() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not list(process.descriptors())
+
+
+async def test_a_dispatch_after_the_end_of_a_job_raises_in_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parent reads nothing more: a wait for its answer would keep the process from closing its resources."""
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    ours, theirs = socket.socketpair()
+    parent = Parent(theirs.detach())
+    listening = threading.Thread(target=parent.listen, daemon=True)
+    listening.start()
+    asking = [asyncio.create_task(asyncio.to_thread(parent.ask, dispatch="apart.bad")) for _ in range(2)]
+    try:
+        assert await asyncio.to_thread(ours.recv, 1000) == b'{"dispatch":"apart.bad"}\n'
+        ours.sendall(b'{"end":true}\n')
+        async with asyncio.timeout(30):
+            assert await asyncio.gather(*asking) == [JOB_OVER, JOB_OVER]
+            assert "end" in await parent.orders.get()
+    finally:
+        ours.sendall(b'{"over":""}\n' * 2)  # no thread may wait for ever
+        ours.close()
+        await asyncio.to_thread(listening.join, 30)
+        parent._socket.close()
+    assert left == [1]
 
 
 ORPHANED = r"""
