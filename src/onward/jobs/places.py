@@ -18,18 +18,26 @@ def place() -> str:
 def place_of(pid: int, states_out: str = _ENDED) -> str:
     """Name a process of this pid namespace; empty if it is gone, in a state of these, or the system does not tell."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        namespace = Path("/proc/self/ns/pid").readlink()
-        state, *_, started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:20]
+        return _read_place(pid, states_out)
     except (OSError, ValueError):
         return ""
-    return f"{boot}/{namespace}/{pid}/{started}" if state not in states_out else ""
 
 
 def is_gone(other: str, mine: str) -> bool:
-    """True if a process in the same boot and pid namespace as `mine` no longer exists; false for an isolated one."""
+    """True if a process in the same boot and pid namespace as `mine` no longer exists; false for an isolated one.
+
+    False, too, where that cannot be found out, as in a process that has no descriptor left.
+    """
     pid = _neighbour(other, mine.removeprefix(ISOLATED))
-    return pid is not None and place_of(pid) != other and not _is_hidden(pid)
+    if pid is None:
+        return False
+    try:
+        found = _read_place(pid, _ENDED)
+    except (FileNotFoundError, ProcessLookupError):
+        found = ""
+    except (OSError, ValueError):  # nothing is known, and its counter decides
+        return False
+    return found != other and not _is_hidden(pid)
 
 
 def is_alive(other: str, mine: str) -> bool:
@@ -40,6 +48,14 @@ def is_alive(other: str, mine: str) -> bool:
     other, mine = other.removeprefix(ISOLATED), mine.removeprefix(ISOLATED)
     pid = _neighbour(other, mine)
     return pid is not None and place_of(pid, _ENDED + _STOPPED) == other
+
+
+def _read_place(pid: int, states_out: str) -> str:
+    """Name a process as `place_of` does. Raises OSError and ValueError if the system does not tell."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    namespace = Path("/proc/self/ns/pid").readlink()
+    state, *_, started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:20]
+    return f"{boot}/{namespace}/{pid}/{started}" if state not in states_out else ""
 
 
 def _is_hidden(pid: int) -> bool:

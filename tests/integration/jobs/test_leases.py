@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,10 +238,26 @@ def test_a_neighbour_that_proc_does_not_show_is_gone_only_if_it_does_not_exist(
         if error is not None:
             raise error
 
-    monkeypatch.setattr(places, "place_of", lambda _pid: "")
+    def read_place(_pid: int, _states_out: str) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(places, "_read_place", read_place)
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     monkeypatch.setattr(os, "kill", kill)
     assert places.is_gone(mine, mine) == (error is ProcessLookupError)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_neighbour_is_not_gone_where_proc_cannot_be_read(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """A process that has no descriptor left learns nothing of its neighbours: their counters tell of their deaths."""
+    mine = places.place()
+
+    def read_text(_path: Path) -> str:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert not places.is_gone(mine, mine)
+    assert not places.is_alive(mine, mine)
 
 
 def crowd(writer: Writer, runner: str, held: int) -> None:
