@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from onward.backends.base import Health
 from onward.config.settings import SettingsError, load
 from onward.dispatch.readiness import Readiness
 from onward.findings import State
@@ -156,6 +158,18 @@ def test_a_worker_is_ready_while_its_ledger_and_backends_answer_and_until_it_dra
     runtime.drain()
     assert ask(url) == (503, {**report, "status": "draining"})
     assert ask(url, "/health/live") == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), asyncio.CancelledError()])
+def test_a_backend_whose_health_raises_keeps_no_worker_from_its_start(
+    runtime: WorkerRuntime, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    async def health() -> Health:
+        raise error
+
+    (backend,) = runtime.parts.dispatcher.backends.values()
+    monkeypatch.setattr(backend, "health", health)
+    runtime.warn_of_backends()
 
 
 @contextmanager

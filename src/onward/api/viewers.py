@@ -21,6 +21,7 @@ from starlette.requests import HTTPConnection
 
 from onward.api.base import ApiError, HttpError
 from onward.api.rates import TooManyRequests
+from onward.cancellation import is_cancelled
 from onward.graphql.base import SIGN_IN, NotAuthenticated
 from onward.graphql.execution.masking import MESSAGE
 from onward.graphql.viewer import MAX_ROLES, MAX_SUBJECT_LENGTH, NOBODY, Viewer, ViewerFunction, WrongViewer
@@ -90,7 +91,7 @@ class CustomViewers:
             self._log("auth.viewer made no viewer", error)
             raise InvalidViewer from None
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise  # not one of a task that the function waits for, and somebody else has cancelled
             if limit.expired() or isinstance(error, NoThread):
                 self._log(f"auth.viewer did not answer within {self._timeout_s:g} s")
@@ -165,12 +166,6 @@ def _call(function: Callable[[], object]) -> object:
         return function()
     except (SystemExit, KeyboardInterrupt, StopIteration) as error:
         raise RuntimeError(f"it raised {type(error).__name__}") from error
-
-
-def _is_cancelled() -> bool:
-    """True if the task that runs is to end."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def reason_against(found: object) -> str:

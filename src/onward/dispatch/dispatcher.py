@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from onward.backends.base import Backend, Defer, Delivery, Health
+from onward.cancellation import cancels_as_errors
 from onward.dispatch.batching import Batches
 from onward.dispatch.health import BackendHealth
 from onward.dispatch.patterns import NO_PRIORITIES, Patterns, Routes
@@ -156,7 +157,8 @@ class Dispatcher:
             backend = self.backends[name]
             if not backend.runs_elsewhere:
                 try:
-                    await backend.deliver(deliveries, after_response=after_response)
+                    with cancels_as_errors():
+                        await backend.deliver(deliveries, after_response=after_response)
                 except Exception:  # noqa: BLE001 - the jobs are accepted, whatever a backend of the project's raises
                     self._log.warning("delivery failed", backend=name, exc_info=True)
             elif self._broker_health.lets_through(name):
@@ -167,7 +169,8 @@ class Dispatcher:
     async def send(self, name: str, deliveries: Sequence[Delivery]) -> bool:
         """Deliver at once; on failure return False, and leave the backend alone for a while."""
         try:
-            await self.backends[name].deliver(deliveries, after_response=self.defer)
+            with cancels_as_errors():
+                await self.backends[name].deliver(deliveries, after_response=self.defer)
         except Exception as error:  # noqa: BLE001 - whatever a backend raises, maintenance delivers again
             if self._broker_health.lets_through(name):
                 self._log.warning(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from onward.backends.base import Backend, Health
+from onward.cancellation import cancels_as_errors
 from onward.jobs.timings import Timings, to_next_tick
 from onward.telemetry import logger
 
@@ -62,7 +63,8 @@ class BackendHealth:
         while True:
             self._asked_at[name] = time.monotonic()
             try:
-                answer = await self._backends[name].health()
+                with cancels_as_errors():
+                    answer = await self._backends[name].health()
             except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
                 answer = Health(reachable=False)
             self._answers[name] = answer

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from onward.backends.base import Backend, Health, Role, Run, unreachable
+from onward.cancellation import cancels_as_errors
 from onward.config.errors import nearest
 from onward.config.settings import Settings, SettingsError
 from onward.findings import Finding, State, in_one_line
@@ -206,14 +207,20 @@ def check(settings: Settings) -> Iterator[Finding]:
 
 async def _check(backend: Backend, name: str) -> Sequence[Finding]:
     try:
-        return await asyncio.wait_for(backend.check(name), CHECK_TIMEOUT_S)
+        with cancels_as_errors():
+            return await asyncio.wait_for(backend.check(name), CHECK_TIMEOUT_S)
     except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
         return [unreachable(name)]
 
 
 def health(backend: Backend) -> Health:
     """Ask a backend that has not started; for callers without an event loop."""
+    return asyncio.run(_health(backend))
+
+
+async def _health(backend: Backend) -> Health:
     try:
-        return asyncio.run(asyncio.wait_for(backend.health(), HEALTH_TIMEOUT_S))
-    except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
+        with cancels_as_errors():
+            return await asyncio.wait_for(backend.health(), HEALTH_TIMEOUT_S)
+    except Exception:  # noqa: BLE001 - as above
         return Health(reachable=False)

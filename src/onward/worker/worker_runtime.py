@@ -89,7 +89,7 @@ class WorkerRuntime:
         for name, backend in self.parts.dispatcher.backends.items():
             if split(name)[1] != DEFAULT:
                 continue  # as the backend itself
-            with suppress(TimeoutError):
+            with suppress(Exception):  # a backend of the project's may raise anything
                 if not self._call(backend.health()).result(CHECK_TIMEOUT_S).reachable:
                     for found in self._call(backend.check(name)).result(CHECK_TIMEOUT_S):
                         if found.fix:

@@ -54,9 +54,13 @@ class Pigeonholes(Backend):
             await asyncio.Event().wait()
         if self.mood == "fails":
             raise BackendError("as the test asked")
+        if self.mood == "cancelled delivery":
+            raise asyncio.CancelledError
         self.held += [delivery.job_id for delivery in deliveries]
 
     async def health(self) -> Health:
+        if self.mood == "cancelled health":
+            raise asyncio.CancelledError
         return Health(reachable=self.mood != "away", identity=self.identity, depth=len(self.held))
 
 
@@ -235,6 +239,23 @@ async def test_a_backend_that_raises_fails_no_request(tmp_path: Path, anyio_back
     async with running(tmp_path, "clumsy") as onward:
         (job,) = await send(onward)
         assert job.status is S.QUEUED
+
+
+async def test_a_delivery_that_lets_a_cancellation_out_has_failed(onward: wiring.Runtime) -> None:
+    """Nobody has cancelled maintenance: it delivers again."""
+    backend = holes(onward)
+    backend.mood = "cancelled delivery"
+    (job,) = await send(onward)
+    await until(lambda: backend.deliveries > 1)
+    backend.mood = "well"
+    await until(lambda: job.id in backend.held)
+
+
+async def test_a_backend_whose_health_lets_a_cancellation_out_is_asked_again(onward: wiring.Runtime) -> None:
+    holes(onward).mood = "cancelled health"
+    await until(lambda: not onward.dispatcher.health_of("holes").reachable)
+    holes(onward).mood = "well"
+    await until(lambda: onward.dispatcher.health_of("holes").reachable)
 
 
 async def test_a_silent_backend_is_logged_once_and_once_more_when_it_answers(
