@@ -48,6 +48,8 @@ class Fragile(Backend):
     async def _called(self, call: str) -> None:
         if self._raises_in == call:
             raise ZeroDivisionError(f"{self._name} cannot {call}")
+        if self._raises_in == f"{call} cancelled":
+            raise asyncio.CancelledError
         if self._raises_in == f"{call} never":
             await asyncio.Event().wait()
         note(self._journal, f"{call} {self._name}")
@@ -71,6 +73,14 @@ def opened() -> str:
 @asynccontextmanager
 async def unready_lifespan() -> AsyncIterator[str]:
     yield opened()
+
+
+@asynccontextmanager
+async def cancelling_lifespan() -> AsyncIterator[None]:
+    task = asyncio.create_task(asyncio.Event().wait())
+    yield
+    task.cancel()
+    await task
 
 
 @asynccontextmanager
@@ -125,8 +135,11 @@ def project(tmp_path: Path, anyio_backend: str) -> Project:
     return Project(tmp_path)
 
 
-async def test_a_drain_that_raises_is_logged_once_and_everything_else_is_closed(project: Project) -> None:
-    loaded = project.load(raises_in="drain")
+@pytest.mark.parametrize("raises_in", ["drain", "drain cancelled"])
+async def test_a_drain_that_raises_is_logged_once_and_everything_else_is_closed(
+    project: Project, raises_in: str
+) -> None:
+    loaded = project.load(raises_in=raises_in)
     with capture_logs() as logs:
         async with wiring.run_process(loaded, Role.ACCEPT) as onward:
             await onward.drain()
@@ -156,14 +169,24 @@ async def test_a_start_that_raises_drains_the_started_parts_and_is_raised_once(p
     assert await project.is_closed(loaded)
 
 
-async def test_a_lifespan_that_raises_at_its_end_is_logged_after_the_drain(project: Project) -> None:
-    loaded = project.load(lifespan="failing_lifespan")
+async def test_a_start_that_lets_a_cancellation_out_has_failed(project: Project) -> None:
+    loaded = project.load(raises_in="start cancelled")
+    with pytest.raises(RuntimeError, match="a task that it waited for was cancelled"):
+        async with wiring.run_process(loaded, Role.ACCEPT):
+            pytest.fail("it has started")
+    assert project.journal == ["start one", "drain one"]
+    assert await project.is_closed(loaded)
+
+
+@pytest.mark.parametrize("lifespan", ["failing_lifespan", "cancelling_lifespan"])
+async def test_a_lifespan_that_raises_at_its_end_is_logged_after_the_drain(project: Project, lifespan: str) -> None:
+    loaded = project.load(lifespan=lifespan)
     with capture_logs() as logs:
         async with wiring.run_process(loaded, Role.ACCEPT):
             pass
     (error,) = [line for line in logs if line["log_level"] == "error"]
     assert error["event"] == "the lifespan of the handlers failed at its end"
-    assert error["lifespan"].endswith("failing_lifespan")
+    assert error["lifespan"].endswith(lifespan)
     assert {"drain one", "drain two", "drain three"} < set(project.journal)
     assert await project.is_closed(loaded)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from onward.cancellation import cancels_as_errors
 from onward.config.settings import Settings, SettingsError
 from onward.handlers.base import Handler, Toolbox
 from onward.handlers.journal import JsonLines
@@ -162,14 +163,16 @@ async def lifespan(settings: Settings, ledger: Ledger) -> AsyncIterator[Any]:
 
         async def leave(kind: Any, error: Any, trace: Any) -> bool:
             try:
-                await manager.__aexit__(kind, error, trace)
+                with cancels_as_errors():
+                    await manager.__aexit__(kind, error, trace)
             except Exception as raised:  # noqa: BLE001 - code of the project's may raise anything
                 if raised is not error:
                     logger("onward").exception("the lifespan of the handlers failed at its end", lifespan=path)
             return False  # a lifespan that suppresses errors must not hide why the process cannot start
 
         try:
-            found = await manager.__aenter__()
+            with cancels_as_errors():
+                found = await manager.__aenter__()
         except (SettingsError, StorageError):
             raise
         except Exception as error:

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from onward.backends.base import Backend, Role
+from onward.cancellation import cancels_as_errors
 from onward.config.settings import Settings, SettingsError, version
 from onward.dispatch import queue_stats
 from onward.dispatch.dispatcher import Dispatcher
@@ -296,7 +297,8 @@ async def _start(
     runtime.change_feed.start()
     if not isolated:
         for name, backend in dispatcher.backends.items():
-            await backend.start(role_for(backend, takes=name in runtime.takes))
+            with cancels_as_errors():
+                await backend.start(role_for(backend, takes=name in runtime.takes))
             drain.backends[name] = backend
         await dispatcher.start()
         await maintenance.start()
@@ -333,7 +335,8 @@ class Drain:
     async def _drain_backend(self, name: str, backend: Backend) -> None:
         """Drain one backend; log an error, since the process ends all the same."""
         try:
-            async with asyncio.timeout(self._deadline_s):
-                await backend.drain(self._deadline_s)
+            with cancels_as_errors():
+                async with asyncio.timeout(self._deadline_s):
+                    await backend.drain(self._deadline_s)
         except Exception:  # noqa: BLE001 - a backend of the project's may raise anything
             logger("onward").exception("the backend could not be drained", backend=name)
