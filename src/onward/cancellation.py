@@ -13,9 +13,13 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+class TaskCancelled(RuntimeError):
+    """The cancellation of a task for which other people's code has waited; the one that runs is to go on."""
+
+
 @contextmanager
 def cancels_as_errors() -> Iterator[None]:
-    """Raise RuntimeError for a CancelledError while nobody has cancelled the task that runs.
+    """Raise TaskCancelled for a CancelledError while nobody has cancelled the task that runs.
 
     Code that awaits a task which it has cancelled itself, or somebody else, lets such an error out. Taken for the end
     of the caller's task, it would end that one without a word.
@@ -25,4 +29,4 @@ def cancels_as_errors() -> Iterator[None]:
     except asyncio.CancelledError as error:
         if is_cancelled():
             raise
-        raise RuntimeError("a task that it waited for was cancelled") from error
+        raise TaskCancelled("a task that it waited for was cancelled") from error

@@ -1,5 +1,6 @@
 """A project's module of GraphQL types, as `[gql] modules` names one, with every kind of error."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
@@ -19,6 +20,10 @@ class Query:
     @strawberry.field
     def raises(self) -> str | None:
         raise RuntimeError(SECRET)
+
+    @strawberry.field
+    async def cancels(self) -> str | None:
+        raise asyncio.CancelledError  # as of a task that it awaits
 
     @strawberry.field
     def null(self) -> str:
@@ -51,6 +56,10 @@ class Mutation:
     async def raises_too(self) -> str | None:
         raise RuntimeError(SECRET)
 
+    @strawberry.mutation
+    async def cancels_too(self) -> str | None:
+        raise asyncio.CancelledError
+
 
 @strawberry.type
 class Subscription:
@@ -63,3 +72,8 @@ class Subscription:
     async def raises_later(self) -> AsyncGenerator[int, None]:
         yield 1
         raise RuntimeError(SECRET)
+
+    @strawberry.subscription
+    async def cancels_later(self) -> AsyncGenerator[int, None]:
+        yield 1
+        raise asyncio.CancelledError

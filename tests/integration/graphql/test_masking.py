@@ -24,6 +24,14 @@ async def test_an_unknown_exception_is_shown_as_an_id_that_is_in_the_log(api: Ap
     assert SECRET in str(line["exc_info"])
 
 
+async def test_a_field_that_lets_a_cancellation_out_takes_no_other_field_s_job_away(api: Api) -> None:
+    response = await api.post({"query": 'mutation { processItem(input: {item: "x"}) { job { id } } cancelsToo }'})
+    [error] = response.json()["errors"]
+    assert (error["path"], error["extensions"]["code"]) == (["cancelsToo"], "INTERNAL")
+    assert response.json()["data"]["cancelsToo"] is None
+    assert response.json()["data"]["processItem"]["job"]["id"].startswith("job_")
+
+
 async def test_a_null_in_a_non_null_field_is_an_internal_error(api: Api) -> None:
     [error] = await api.errors("{ null }")
     assert error["extensions"]["code"] == "INTERNAL"

@@ -146,6 +146,17 @@ async def test_errors_of_execution_come_with_the_data(address: str) -> None:
         assert complete["type"] == "complete"
 
 
+@pytest.mark.parametrize(
+    "query", ["{ cancels }", "{ cancels viewer { roles } }", "mutation { cancelsToo }", "subscription { cancelsLater }"]
+)
+async def test_a_resolver_that_lets_a_cancellation_out_has_failed(address: str, query: str) -> None:
+    """Nobody has cancelled the operation: its client gets an answer."""
+    async with client(address) as c:
+        [*_, answer, complete] = await c.run(query)
+    assert answer["payload"]["errors"][0]["extensions"]["code"] == "INTERNAL"
+    assert complete["type"] == "complete"
+
+
 async def test_ping_is_answered_by_pong(address: str) -> None:
     async with client(address, init=False) as c:
         await c.send({"type": "ping"}, {"type": "ping", "payload": {"a": 1}}, {"type": "pong"}, INIT)

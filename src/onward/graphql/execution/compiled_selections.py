@@ -47,6 +47,7 @@ from graphql.pyutils import Path
 from graphql.utilities import coerce_input_value
 from strawberry.execution import optimized_is_awaitable
 
+from onward.cancellation import TaskCancelled, cancels_as_errors
 from onward.graphql.execution.completions import (
     MAX_UNSLICED_ITEMS,
     CompiledSelection,
@@ -338,7 +339,7 @@ class CompiledExecutor(Executor[Any]):
         grouped_field_set: Any,
         position_context: Any,
     ) -> Any:
-        """Execute the fields of a mutation; with a deadline, those that are late are null, and the others stay."""
+        """Execute the fields of a mutation; with a deadline, those that are late or let a cancellation out are null."""
         if self.deadline is None:
             return super().execute_fields_serially(parent_type, source_value, path, grouped_field_set, position_context)
         return self._in_time(self.deadline, parent_type, source_value, path, grouped_field_set)
@@ -350,17 +351,19 @@ class CompiledExecutor(Executor[Any]):
         for name, nodes in fields.items():
             place = Path(path, name, parent.name)
             try:
-                async with asyncio.timeout_at(deadline.at):
-                    if asyncio.get_running_loop().time() >= deadline.at:
-                        raise TimeoutError  # noqa: TRY301 - as of a field that has begun
-                    value = self.execute_field(parent, source, nodes, place, None)
-                    if self.is_awaitable(value):
-                        value = await value
-            except TimeoutError:
+                with cancels_as_errors():
+                    async with asyncio.timeout_at(deadline.at):
+                        if asyncio.get_running_loop().time() >= deadline.at:
+                            raise TimeoutError  # noqa: TRY301 - as of a field that has begun
+                        value = self.execute_field(parent, source, nodes, place, None)
+                        if self.is_awaitable(value):
+                            value = await value
+            except (TimeoutError, TaskCancelled) as error:
                 definition = self.schema.get_field(parent, nodes[0].node.name.value)
                 if definition is None:
                     continue
-                self.handle_field_error(deadline.error(), definition.type, nodes, place)
+                reason = error if isinstance(error, TaskCancelled) else deadline.error()
+                self.handle_field_error(reason, definition.type, nodes, place)
                 value = None
             if value is not Undefined:
                 results[name] = value

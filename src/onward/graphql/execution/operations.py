@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType
 from graphql.execution import create_source_event_stream, map_source_to_response_event
 
+from onward.cancellation import cancels_as_errors
 from onward.graphql import positions
 from onward.graphql.base import BadRequest, public_error, unavailable
 from onward.graphql.context import Context, Services
@@ -132,13 +133,14 @@ class Operations:
         if isinstance(executor, Invalid):
             return executor
         try:
-            async with asyncio.timeout(self._limit_s(operation, executor)):
-                await context.meter.rest()
-                if positions.FIELD in operation.named.cost.names:
-                    await context.take_position()  # before any job is read
-                result = executor.execute_operation()
-                if executor.is_awaitable(result):
-                    result = await cast("Awaitable[ExecutionResult]", result)
+            with cancels_as_errors():
+                async with asyncio.timeout(self._limit_s(operation, executor)):
+                    await context.meter.rest()
+                    if positions.FIELD in operation.named.cost.names:
+                        await context.take_position()  # before any job is read
+                    result = executor.execute_operation()
+                    if executor.is_awaitable(result):
+                        result = await cast("Awaitable[ExecutionResult]", result)
             response = self._response(cast("ExecutionResult", result))
         except TimeoutError:
             response = {"errors": [self._late().formatted], "data": None}
@@ -179,11 +181,12 @@ class Operations:
         try:
             # Closed here: the generators of graphql-core leave it to the garbage collector when they are dropped.
             source = cast("Any", stream)
-            async with aclosing(source), aclosing(_in_slots(source, slots, context, taken)) as events:
-                async for result in map_source_to_response_event(executor, events):
-                    yield self._response(result)
-                    context.meter.start()
-                    context.made.clear()
+            with cancels_as_errors():
+                async with aclosing(source), aclosing(_in_slots(source, slots, context, taken)) as events:
+                    async for result in map_source_to_response_event(executor, events):
+                        yield self._response(result)
+                        context.meter.start()
+                        context.made.clear()
         except Unavailable:
             yield {"errors": [unavailable().formatted]}
         except GraphQLError as error:
