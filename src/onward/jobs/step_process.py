@@ -33,6 +33,7 @@ STOP_GRACE_S = 1.0  # from a cancel or the time limit until the process is kille
 DRAIN_GRACE_S = 0.25  # likewise at the end of the drain, which does not wait
 LOGGED = frozenset({"job", "handler", "attempt", "trace"})  # fields of each log line of the process
 END_GRACE_S = 5.0  # for the process to close its resources, once its steps are done
+NOT_STARTED = "the process of a handler could not be started"
 
 
 class ProcessEnded(HandlerError):
@@ -146,7 +147,10 @@ class StepProcess:
     async def _start(self) -> Child:
         from structlog.contextvars import get_contextvars  # noqa: PLC0415 - a command that runs no job does without
 
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:  # no descriptor is left
+            raise NotStarted(NOT_STARTED) from error
         try:
             command = (sys.executable, "-P", "-m", "onward.worker", "attempt", str(theirs.fileno()))
             self._socket = ours
@@ -164,7 +168,7 @@ class StepProcess:
             ours.close()
             if not isinstance(error, OSError):
                 raise
-            raise NotStarted("the process of a handler could not be started") from error
+            raise NotStarted(NOT_STARTED) from error
         finally:
             theirs.close()
         job = self._running.job

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import subprocess
@@ -272,6 +273,19 @@ async def test_a_process_that_does_not_start_counts_against_no_job(
     here: Node, monkeypatch: pytest.MonkeyPatch, within_s: float
 ) -> None:
     monkeypatch.setattr(step_process, "START_TIMEOUT_S", within_s)
+    job, task = await start(here, process_handlers.bad, kind="permanent")
+    await task
+    waiting = await here.get(job)
+    assert (waiting.status, waiting.counted_attempts) == (S.RETRYING, 0)
+
+
+async def test_a_process_for_which_no_descriptor_is_left_counts_against_no_job(
+    here: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def socketpair() -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("onward.jobs.step_process.socket.socketpair", socketpair)
     job, task = await start(here, process_handlers.bad, kind="permanent")
     await task
     waiting = await here.get(job)
