@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from onward.backends.base import Health
 from onward.config.settings import SettingsError, load
@@ -25,6 +26,8 @@ from onward.findings import State
 from onward.jobs import claims, ledger
 from onward.jobs.model import Job
 from onward.jobs.states import JobStatus
+from onward.storage.engine import Database
+from onward.storage.tables import runners
 from onward.storage.transaction import Tx
 from onward.telemetry.endpoint import NoPort
 from onward.worker import health, worker_runtime
@@ -229,8 +232,9 @@ def test_an_address_that_cannot_be_listened_on_stops_the_start(tmp_path: Path) -
     runtime = WorkerRuntime(load(tmp_path))
     with pytest.raises(SettingsError, match=r"worker\.health: 192\.0\.2\.1:8081 cannot be listened on"):
         runtime.start()
-    runtime.drain()
-    runtime.close()
+    database = Database(runtime.settings.database.url)
+    assert not database.read_sync(lambda tx: tx.all(sa.select(runners.c.id))), "its lease is given back"
+    database.close()
 
 
 @pytest.mark.parametrize("address", ["8081", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:70000", "a b:1"])

@@ -51,6 +51,7 @@ class WorkerRuntime:
             try:
                 self._health = HealthEndpoint(address, self._ready)
             except NoPort as error:
+                self.close()  # else its neighbours would take it for dead, and what it runs would count a crash
                 raise SettingsError(f"worker.health: {error}") from error
             logger("worker").info("health of this process", url=self._health.url)
         return parts
