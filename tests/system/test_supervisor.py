@@ -1,12 +1,14 @@
 """The supervisor restarts its processes, labels their output, and stops them in order."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -53,6 +55,39 @@ async def test_a_very_long_line_is_not_lost(capfd: pytest.CaptureFixture[str]) -
     program = "import signal; print('x' * 3_000_000, 'up', flush=True); signal.pause()"
     said = await stopped_after("up", [python("api", program)], capfd)
     assert said.count("x") == 3_000_000
+
+
+class Unwritable:
+    """The buffer of a standard output whose writes fail."""
+
+    def __init__(self, code: int) -> None:
+        self.tried = asyncio.Event()
+        self._code = code
+
+    def write(self, _data: bytes) -> int:
+        self.tried.set()
+        raise OSError(self._code, os.strerror(self._code))
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+async def test_output_that_cannot_be_written_ends_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """The disk of the log is full, or the terminal has been closed."""
+    starts, output = tmp_path / "starts", Unwritable(code)
+    program = f"import signal; open({str(starts)!r}, 'a').write('x'); print('up', flush=True); signal.pause()"
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=output, isatty=lambda: False))
+    running = asyncio.ensure_future(Supervisor([python("api", program)], deadline_s=10).run())
+    async with asyncio.timeout(30):
+        await output.tried.wait()
+        await asyncio.sleep(0.2)  # what must not happen has no condition to wait for
+        assert not running.done()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running == 0
+    assert starts.read_text() == "x"
 
 
 async def test_processes_stop_stage_by_stage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -238,7 +238,8 @@ class _SupervisedProcess:
         self._write([words.encode()])
 
     def _write(self, lines: Sequence[bytes]) -> None:
-        with contextlib.suppress(BrokenPipeError):
+        # Its reader or its terminal has gone, or the disk is full: the processes go on, and are stopped in order.
+        with contextlib.suppress(OSError):
             sys.stdout.buffer.write(b"".join(self._prefix + line + b"\n" for line in lines))
             sys.stdout.buffer.flush()
 
