@@ -95,7 +95,7 @@ def after_error(
 
     `error` is None if the step was stopped. Raises Superseded if the claim was lost.
     """
-    error = cause_of(error)
+    raised, error = error, cause_of(error)
     match stop:
         case StopReason.CANCEL if not isinstance(error, Permanent):
             return Outcome(S.CANCELLED)
@@ -110,7 +110,7 @@ def after_error(
         wait = internal_delay(_in_a_row(job.attempts, job_error.code))
         return Outcome(S.RETRYING, error=job_error, counts_as_attempt=False, delay_us=_us(wait))
     chosen = error if isinstance(error, RetryIn) else None
-    rule = policy if chosen is not None else rule_for(policy, kinds_of(error))
+    rule = policy if chosen is not None else rule_for(policy, kinds_of(raised))
     permanent = rule is None or isinstance(error, Permanent | InvalidParameters)
     if isinstance(error, HandlerError):
         code, message = (redact(text, secrets) for text in (code_of(error), message_of(error)))

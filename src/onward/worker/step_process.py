@@ -318,7 +318,7 @@ def _step(handler: Handler, name: str) -> Step:
 def _described(raised: BaseException, secrets: Sequence[str]) -> dict[str, Any]:
     """Return the error as JSON, because its class cannot be sent."""
     error = outcome.cause_of(raised)
-    kinds = [[_plain(name) for name in names] for names in outcome.kinds_of(error)]
+    kinds = [[_plain(name) for name in names] for names in outcome.kinds_of(raised)]
     match error:
         case Permanent():
             return {"kind": "permanent", **_said(error, secrets)}

@@ -18,6 +18,7 @@ from onward.jobs.running import StopReason
 from onward.jobs.states import JobStatus
 from onward.jobs.step_process import RemoteError, RemoteFailure
 from onward.storage.base import Unavailable
+from onward.worker import step_process
 
 S = JobStatus
 SECOND = timedelta(seconds=1)
@@ -129,6 +130,8 @@ POLICY = Retry(
         (ExceptionGroup("tasks", [ValueError(), PermissionError()]), 4),
         (ExceptionGroup("tasks", [PermissionError(), ConnectionResetError()]), 1),
         (ExceptionGroup("tasks", [ValueError()]), 2),
+        (ExceptionGroup("tasks", [HandlerError("with a code"), PermissionError()]), 4),
+        (ExceptionGroup("tasks", [HandlerError("with a code"), ConnectionResetError()]), 1),
         (BaseExceptionGroup("tasks", [asyncio.CancelledError(), PermissionError()]), 4),
     ],
 )
@@ -142,6 +145,13 @@ def test_the_most_specific_class_chooses_the_number_of_attempts(error: BaseExcep
         assert (before.status, last.status) == (S.RETRYING if attempts > 1 else S.FAILED, S.FAILED)
         assert last.error is not None
         assert last.error.retryable is (attempts > 1)
+
+
+def test_the_process_of_a_handler_names_the_classes_of_all_errors_of_a_task_group() -> None:
+    """The parent takes the code from one of them, and the policy perhaps from another."""
+    raised = ExceptionGroup("tasks", [Busy("now"), ConnectionResetError()])
+    described = step_process._described(raised, ())
+    assert (described["kind"], described["code"], described["kinds"]) == ("handler", "BUSY", kinds_of(raised))
 
 
 def test_a_class_chooses_the_wait() -> None:
