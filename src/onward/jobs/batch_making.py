@@ -91,7 +91,8 @@ class Making:
                 jobs += 1
                 yield replace(self._prepared(child, f"child {at}"), batch=id_, position=at)
             elif isinstance(child, BatchRequest):
-                if len(self._rows) + depth >= MAX_BATCHES:
+                # Those that are over, those that hold this one below the outermost, and this one.
+                if len(self._rows) + depth > MAX_BATCHES:
                     raise ValueError(f"a batch holds at most {MAX_BATCHES:,} batches")
                 yield from self._jobs(child, self._new_id("batch"), id_, at, depth + 1)
             else:

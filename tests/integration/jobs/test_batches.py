@@ -366,7 +366,11 @@ async def test_a_wrong_child_is_refused_with_its_place(writer: Writer, monkeypat
         list(making(writer, batch([*children(2), batch(children(1))])))
     monkeypatch.setattr(batch_making, "MAX_BATCHES", 2)
     with pytest.raises(ValueError, match="at most 2 batches"):
-        list(making(writer, batch([batch([]), batch([])])))
+        list(making(writer, batch([batch([]), batch([]), batch([])])))
+    with pytest.raises(ValueError, match="at most 2 batches"):
+        list(making(writer, batch([batch([batch([batch([])])])])))
+    list(making(writer, batch([batch([]), batch([])])))
+    list(making(writer, batch([batch([batch([])])])))
     monkeypatch.setattr(batch_making, "MAX_DEPTH", 1)
     with pytest.raises(ValueError, match="1 deep"):
         list(making(writer, batch([batch([])])))
