@@ -30,7 +30,7 @@ from onward.storage.transaction import Tx
 Insert = Callable[[Tx, NewJob], Job]
 Route = Callable[[str, str], str]
 S = JobStatus
-STOPPED_WITH = "another job of its batch has failed"  # the reason of cancelled children
+STOPPED_WITH = "a job of the batch has failed"  # the reason of what a failed child has stopped
 
 
 class BatchState(StrEnum):
@@ -74,6 +74,11 @@ class Batch(NamedTuple):
     @property
     def done(self) -> bool:
         return self.state in FINISHED
+
+    @property
+    def reason_of_children(self) -> str | None:
+        """The reason of children that are cancelled with it; None if nobody gave one."""
+        return STOPPED_WITH if self.state is BatchState.STOPPING else self.reason
 
 
 _p = sa.bindparam
@@ -260,7 +265,8 @@ def count_made(tx: Tx, accepted: list[Job]) -> list[Job]:
     for batch_id, n in sorted(Counter(job.batch for job in accepted if job.batch is not None).items()):
         state, reason = tx.one(_add_made, id_=batch_id, n=n) or (B.OPEN, None)
         if state in (B.STOPPING, B.CANCELLING):
-            now = [_cancelled(tx, job.id, reason) or job if job.batch == batch_id else job for job in now]
+            why = STOPPED_WITH if state == B.STOPPING else reason
+            now = [_cancelled(tx, job.id, why) or job if job.batch == batch_id else job for job in now]
     return now
 
 
@@ -333,7 +339,10 @@ def advance(tx: Tx, batch_id: str | None, *, accept: Insert, route: Route) -> li
         if batch is None or to is None:
             break
         job = None if to in ATTENDED else _next(tx, batch, to, accept, route)
-        _moved(tx, batch, to, next_job=batch.next_job if job is None else job.id)
+        # Nobody has cancelled an open batch, and so a failed child does: see `verdict`.
+        is_stopped = batch.state is B.OPEN and to in (B.CANCELLING, B.CANCELLED)
+        reason = STOPPED_WITH if is_stopped else batch.reason
+        _moved(tx, batch, to, next_job=batch.next_job if job is None else job.id, reason=reason)
         if job is not None:
             following.append(job)
         batch_id = None if to in ATTENDED else batch.parent
@@ -440,14 +449,14 @@ def cancel_children(tx: Tx, limit: int, *, batch: Batch) -> list[Job] | None:
     if now is None or now.state is not batch.state:
         return None
     found = tx.scalars(_waiting if batch.state is B.STOPPING else _not_cancelled, batch_=batch.id, limit_=limit)
-    cancelled = [_cancelled(tx, job_id, batch.reason) for job_id in sorted(found)]
+    cancelled = [_cancelled(tx, job_id, now.reason_of_children) for job_id in sorted(found)]
     return [job for job in cancelled if job is not None] if found else None
 
 
 def _cancelled(tx: Tx, job_id: str, reason: str | None) -> Job | None:
     """Cancel a child; None if it has ended meanwhile."""
     try:
-        return commands.cancel(tx, job_id, reason=reason or STOPPED_WITH, visible=EVERYTHING)
+        return commands.cancel(tx, job_id, reason=reason, visible=EVERYTHING)
     except (Conflict, NotFound):
         return None
 
@@ -456,7 +465,7 @@ def cancel_nested(tx: Tx, batch_id: str, *, reason: str | None) -> None:
     """Cancel a batch with the one that holds it; do nothing if it is over, or if that one goes on by now."""
     batch = _decode(tx.one(_lock, id_=batch_id))
     if batch is not None and not batch.done and _is_held_in(tx, batch, B.STOPPING, B.CANCELLING):
-        _moved(tx, batch, B.CANCELLING, next_job=batch.next_job, reason=reason or STOPPED_WITH)
+        _moved(tx, batch, B.CANCELLING, next_job=batch.next_job, reason=reason)
 
 
 def _is_held_in(tx: Tx, batch: Batch, *states: BatchState) -> bool:

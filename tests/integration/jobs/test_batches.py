@@ -738,6 +738,38 @@ async def test_a_batch_that_is_retried_and_then_stopped_has_no_second_job_that_f
     assert [again.id for again in await advance(writer, inner.id)] == [follower.id]
 
 
+async def test_children_of_a_batch_that_is_cancelled_without_a_reason_have_none(writer: Writer) -> None:
+    """Neither have those that become jobs later, nor a batch in the batch: nothing has failed."""
+    batch_ = await accepted(writer, batch([*children(MANY), batch(children(1))]))
+    (inner,) = await inner_of(writer, batch_)
+    await writer.run(partial(batches.cancel, batch_id=batch_.id, reason=None, visible=EVERYTHING))
+    await kept(keeping(writer), batch_)
+    assert len(await expand(writer)) == MANY + 1 - CHUNK
+    reasons = sa.select(jobs.c.status, jobs.c.reason).distinct()
+    found = await writer.database.read(lambda tx: tx.all(reasons))
+    assert [*map(tuple, found)] == [("CANCELLED", None)]
+    assert (await there(writer, inner.id)).reason is None
+
+
+async def test_a_failure_that_stops_a_batch_which_is_retried_is_the_reason_of_its_children(writer: Writer) -> None:
+    """The `then` has followed before, so that the batch is cancelled."""
+    batch_ = await accepted(writer, batch(children(2), then=THEN, stop=True))
+    for child in await with_status(writer, batch_, S.QUEUED):
+        await end_one(writer, child, S.SUCCEEDED)
+    (follower,) = await advance(writer, batch_.id)
+    await end_one(writer, follower.id, S.FAILED)
+    await writer.run(partial(batches.retry, batch_id=batch_.id, visible=EVERYTHING))
+    await writer.run(partial(batches.reopen, batch_id=batch_.id))
+    failed, waiting = await with_status(writer, batch_, S.SUCCEEDED)
+    await end_one(writer, failed, S.FAILED)
+    again = sa.update(jobs).where(jobs.c.id == waiting).values(status=S.QUEUED.value, finished_at=None)
+    await writer.run(lambda tx: tx.execute(again))
+    await kept(keeping(writer), batch_)
+    assert (await there(writer, batch_.id)).state is BatchState.CANCELLED
+    reasons = sa.select(jobs.c.reason).where(jobs.c.id == waiting)
+    assert await writer.database.read(lambda tx: tx.scalar(reasons)) == batches.STOPPED_WITH
+
+
 async def test_a_process_that_stood_still_cancels_nothing_that_is_retried_since(writer: Writer) -> None:
     """The process has read that the batch is being cancelled; another one ends that, and the batch is retried."""
     batch_ = await accepted(writer, batch([*children(2), batch(children(1))]))

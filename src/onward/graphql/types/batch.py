@@ -78,7 +78,7 @@ class Batch(Node):
     done: bool = strawberry.field(description="True if all children are over, and what follows them is accepted.")
     state: BatchState
     reason: str | None = strawberry.field(
-        description="Why it was cancelled: in the words of the one who did, or that one of the outer batch has failed."
+        description="Why it was cancelled: in the words of the one who did, or that a job of the batch has failed."
     )
     total: int = strawberry.field(description="The number of children: jobs, and batches in the batch.")
     counts: list[StatusCount] = strawberry.field(
