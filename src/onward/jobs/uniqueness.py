@@ -162,8 +162,8 @@ def retake(tx: Tx, again: Iterable[Job]) -> dict[str, Job]:
     """
     taken: set[str] = set()
     refused: dict[str, Job] = {}
-    keyed = [(job.handler, job.unique_key, job.id) for job in again if job.unique_key is not None]
-    for handler, digest, job_id in sorted(keyed):
+    keyed = [(job.handler, job.unique_key, job.id, job.created_at) for job in again if job.unique_key is not None]
+    for handler, digest, job_id, created_at in sorted(keyed):
         with tx.brief_waits():
             holder = _take_or_find(tx, handler, digest, Holder(job_id, None, ANY))
         if holder is None:
@@ -176,7 +176,9 @@ def retake(tx: Tx, again: Iterable[Job]) -> dict[str, Job]:
             ):
                 refused[job_id] = other
                 continue
-            _hold(tx, handler, digest, Holder(job_id, None, holder.situations))
+            # It counts for as long after its own acceptance.
+            until = None if other is None or holder.until is None else created_at + holder.until - other.created_at
+            _hold(tx, handler, digest, Holder(job_id, until, holder.situations))
         taken.add(job_id)
     return refused
 

@@ -266,6 +266,18 @@ async def test_a_retry_is_refused_while_another_job_holds_the_key(writer: Writer
     assert (await accept(writer, new())).id == first.id
 
 
+async def test_a_retried_job_counts_for_its_time_though_another_one_has_had_its_key(writer: Writer) -> None:
+    within = partial(new, within=MINUTE_US)
+    first = await accept(writer, within())
+    await writer.run(lambda tx: ended(tx, first, S.FAILED))
+    second = await accept(writer, within())
+    await writer.run(lambda tx: ended(tx, second, S.FAILED))
+    again = await retried(writer, first)
+    await writer.run(lambda tx: ended(tx, again, S.SUCCEEDED))
+    assert (await accept(writer, within())).id == first.id
+    assert await writer.database.read(lambda tx: tx.scalar(sa.select(uniques.c.until))) == first.created_at + MINUTE_US
+
+
 async def test_who_may_not_see_the_other_job_does_not_learn_its_id(writer: Writer) -> None:
     first = await accept(writer, new(owner="ada"))
     await writer.run(lambda tx: ended(tx, first, S.FAILED))
