@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,10 @@ def create(settings: Settings, *given: str, whole: str | None = None, **rule: An
     return schedules.create(settings, "nightly", "steps.process_item", given, whole=whole, **{**RULE, **rule})
 
 
+def nameless(uid: int) -> Any:
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+
 def listed(settings: Settings, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     capsys.readouterr()
     assert schedules.list_all(settings, as_json=True) == 0
@@ -66,6 +72,19 @@ def test_a_schedule_is_made_listed_paused_resumed_and_deleted(
     assert schedules.delete(settings, ["nightly", "leap"]) == 1
     assert "[schedule.leap] in settings.toml" in capsys.readouterr().err
     assert [one["name"] for one in listed(settings, capsys)] == ["leap"]
+
+
+def test_a_user_without_a_name_makes_schedules_and_pauses_them(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number stands for it: a container may run as any."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nameless)
+    assert create(settings, "--item", "x") == 0
+    assert schedules.pause(settings, ["nightly", "leap"]) == 0
+    leap, nightly = listed(settings, capsys)
+    assert {nightly["madeBy"], nightly["pausedBy"], leap["pausedBy"]} == {f"uid {os.getuid()}"}
 
 
 def test_a_time_zone_is_spelt_as_in_the_settings_or_as_in_the_schema(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -94,13 +93,13 @@ def create(
         return REFUSED
     except ScheduleRefused as error:
         return _refused(name, error)
-    return _change(settings, [name], "made", lambda tx, _: schedules.create(tx, entry, by=getpass.getuser()))
+    return _change(settings, [name], "made", lambda tx, _: schedules.create(tx, entry, by=terminal.user()))
 
 
 def pause(settings: Settings, names: Sequence[str]) -> int:
     """Let no tick of these schedules make a job."""
     schedules = _schedules(settings)
-    return _change(settings, names, "paused", lambda tx, name: schedules.pause(tx, name, by=getpass.getuser()))
+    return _change(settings, names, "paused", lambda tx, name: schedules.pause(tx, name, by=terminal.user()))
 
 
 def resume(settings: Settings, names: Sequence[str]) -> int:

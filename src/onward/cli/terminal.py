@@ -7,6 +7,7 @@ The file is long because the commands share how jobs are found, printed and refu
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -283,9 +284,18 @@ def _all(bulk: Bulk, matching: Callable[..., pages.Found], word: str) -> tuple[i
 
 def pause(settings: Settings, names: Sequence[str]) -> int:
     """Pause the matching handlers."""
+    by = user()
+    return _switch(settings, names, "paused", lambda tx, one: concurrency.pause(tx, one, by=by))
+
+
+def user() -> str:
+    """Return the name of the user, or the number of one without a name, as containers have them."""
     import getpass
 
-    return _switch(settings, names, "paused", lambda tx, one: concurrency.pause(tx, one, by=getpass.getuser()))
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the latter from Python 3.13 on
+        return f"uid {os.getuid()}"
 
 
 def resume(settings: Settings, names: Sequence[str]) -> int:
