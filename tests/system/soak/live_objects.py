@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections import Counter
+from itertools import chain
 from types import CoroutineType, FrameType, TracebackType
 
 import strawberry
@@ -16,7 +17,9 @@ def count_live_objects() -> dict[str, int]:
 
     Garbage that has not been collected yet counts, too: it takes memory like all else.
     """
-    found = Counter(map(type, gc.get_objects()))
+    # In one call, so that no other thread runs meanwhile: a reference to a tuple that one is about to make of a
+    # generator fails it with a SystemError.
+    found = Counter(list(map(type, chain.from_iterable(map(gc.get_objects, [None])))))
     kept = sum(n for kind, n in found.items() if issubclass(kind, OF_JOBS) or kind.__module__.startswith("onward."))
     return {"objects": found.total(), "of jobs": kept}
 
