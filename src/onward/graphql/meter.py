@@ -49,13 +49,13 @@ class Meter:
         self.connection: Connection | None = None  # of the query; a mutation goes on without one
         self.fields: frozenset[str] = frozenset()  # the names of the document's fields; empty where they are unknown
         self.reading = asyncio.Lock()  # pages of one answer are read one after another, each within what is left
+        self._began = perf_counter()
         self.start()
 
     def start(self) -> None:
         """Begin an answer with the whole budget."""
         self.values, self.bytes = self.most
         self.pages = Allowance(self.bytes, self.values)  # read, but not part of the answer yet
-        self._began = perf_counter()
 
     def check(self) -> None:
         if self.values < 0 or self.bytes < 0:

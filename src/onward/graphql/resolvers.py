@@ -68,6 +68,7 @@ def subscription(function: Function) -> Function:
             info = await own_info(info, streams=True)
             if info.context.viewer.is_nobody:
                 raise NotAuthenticated(SIGN_IN)
+            meter = info.context.meter
             source = function(info, *args, **given)
             # Our own server closes the whole connection when the session ends.
             lasting = info.context.lasting
@@ -75,6 +76,8 @@ def subscription(function: Function) -> Function:
             try:
                 async with aclosing(source), aclosing(events):
                     async for event in events:
+                        if meter.is_due():
+                            await meter.rest()  # changes that are there already are not waited for
                         yield event
             finally:
                 forget()

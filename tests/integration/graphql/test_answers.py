@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import time
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +14,11 @@ import sqlalchemy as sa
 
 from onward.dispatch.schedules import Schedules
 from onward.graphql import fair_queue, meter
+from onward.graphql.context import Context, Info
 from onward.graphql.execution.costs import PAGE
 from onward.graphql.fair_queue import FairQueue, FairSlots, LoopScheduler
+from onward.graphql.resolvers import subscription
+from onward.graphql.viewer import Viewer
 from onward.jobs import ledger
 from onward.jobs.model import NewJob
 from onward.jobs.schedule_entry import Entry
@@ -196,6 +201,33 @@ async def test_the_loop_is_given_to_one_slice_in_each_of_its_iterations(monkeypa
     counting.cancel()
     iterations = [number for _, number in seen]
     assert all(iterations.count(number) <= 2 for number in set(iterations))
+
+
+async def test_a_subscription_to_many_changes_leaves_others_their_turns() -> None:
+    """Changes that are there already are not waited for, and a socket is written to without a wait, too."""
+    turns = 0
+
+    @subscription
+    async def changes(info: Info) -> AsyncGenerator[int, None]:
+        for number in range(30):
+            yield number
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def work() -> None:
+        time.sleep(0.003)  # longer than a slice
+
+    counting = asyncio.create_task(count())
+    services: Any = None
+    info: Any = SimpleNamespace(context=Context(services, Viewer("ann"), meter=meter.Meter()))
+    async for _ in changes(info):
+        work()
+    counting.cancel()
+    assert turns > 20
 
 
 async def test_a_slot_goes_to_the_next_caller_even_if_one_gave_up() -> None:
