@@ -37,6 +37,7 @@ from onward.telemetry import logger
 
 MIN_INTERVAL_S = 0.005  # at least, between two reads
 PAGE = 500
+SLICE_S = 0.002  # of the event loop, for thousands of subscriptions
 ERROR_PAUSE_S = 0.5
 ENDED = "the process stops, or this Onward is closed, and the job is not over: ask an Onward that is open"
 MAX_PENDING = 10_000
@@ -194,6 +195,7 @@ class ChangeFeed:
         self._owners: Counter[str | None] = Counter()  # of their jobs; None for those of everybody
         self._seen: Snapshot | None = None
         self._reads = 0
+        self._put_since: Position | None = None  # while the changes of a read are given to subscriptions
         self._known: dict[str, int] = {}  # by job: the version that the last read has found
         self._revision = Revision(database, timings.recheck_s)
         self._looking: asyncio.TimerHandle | None = None
@@ -290,6 +292,8 @@ class ChangeFeed:
                 del self._owners[owner]
 
     def _position(self) -> Position:
+        if self._put_since is not None:  # some have not got all that the last read has found
+            return self._put_since
         assert self._seen is not None  # noqa: S101 - a subscription has joined
         return self._seen.position
 
@@ -319,10 +323,9 @@ class ChangeFeed:
                     if self._is_quiet:
                         self._look_in(self._timings.change_poll_s)
                     self._changed_at = monotonic()
-                for job, size in changed:
+                if changed:
                     assert before is not None  # noqa: S101 - it has found changes since then
-                    for subscription in (*self._jobs.get(job.id, ()), *self._all):
-                        subscription.put(job, before.position, size, self._reads)
+                    await self._put(changed, before.position)
             except StorageError:
                 self._log.debug("changes cannot be read")  # of an outage the ledger's writer warns, once
                 await self._pause_after_error()
@@ -330,6 +333,20 @@ class ChangeFeed:
                 self._log.exception("changes cannot be read")
                 await self._pause_after_error()
             await asyncio.sleep(MIN_INTERVAL_S)
+
+    async def _put(self, changed: Sequence[tuple[Job, int]], since: Position) -> None:
+        """Give the changes that were found since a position to the subscriptions, in slices."""
+        self._put_since = since
+        try:
+            began = monotonic()
+            for job, size in changed:
+                for subscription in (*self._jobs.get(job.id, ()), *self._all):
+                    subscription.put(job, since, size, self._reads)
+                    if monotonic() - began > SLICE_S:
+                        await asyncio.sleep(0)
+                        began = monotonic()
+        finally:
+            self._put_since = None
 
     async def _pause_after_error(self) -> None:
         """Wait, and have the changes read again: the next look may be seconds away."""

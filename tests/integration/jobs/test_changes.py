@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import psycopg
@@ -204,6 +206,38 @@ async def test_only_jobs_that_a_subscriber_may_see_are_read(
             while (await anext(all_jobs)).id != his.id:
                 pass
     assert his.id in read
+
+
+async def test_changes_for_many_subscriptions_leave_others_their_turns(writer: Writer, changes: ChangeFeed) -> None:
+    """Until all have got their changes, no position is beyond those of the read before."""
+    turns, at = 0, list[int]()
+    positions: list[Position] = []
+
+    def slowly(_job: Job) -> bool:
+        at.append(turns)
+        time.sleep(0.003)  # as a filter of many patterns for hundreds of subscriptions
+        return True
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def read(subscription: Subscription) -> None:
+        async for _ in subscription:
+            positions.append(subscription.position)
+
+    async with AsyncExitStack() as stack, asyncio.timeout(20):
+        several = [await stack.enter_async_context(changes.watch_all(wanted=slowly)) for _ in range(10)]
+        before = several[0].position
+        tasks = [asyncio.create_task(count()), *(asyncio.create_task(read(one)) for one in several)]
+        await writer.run(lambda tx: [accept(tx) for _ in range(5)])
+        await until(lambda: len(positions) >= 50 and changes._put_since is None)
+        for task in tasks:
+            task.cancel()
+    assert len(set(at)) > 20
+    assert all(position.end <= before.end for position in positions[:5])
 
 
 async def _drained(subscription: Subscription) -> None:
