@@ -33,6 +33,7 @@ from dramatiq.worker import Worker
 from onward.backends import redis_check
 from onward.backends.base import Backend, BackendError, Defer, Delivery, Health, Role, Run
 from onward.backends.in_flight import InFlightJobs
+from onward.backends.redis_address import leave_replica
 from onward.backends.redis_broker import Broker
 from onward.backends.redis_enqueuer import Enqueuer
 from onward.backends.redis_queues import ACTORS, client
@@ -134,6 +135,7 @@ class Dramatiq(Backend):
                 _, sentinel, server, *depths = pipe.execute()
                 self._try_permissions()
             except redis.RedisError as error:
+                leave_replica(self._probe, error)
                 return Health(reachable=False, reason=redis_check.reason(error))
             return Health(True, f"{server.get('run_id', '')}/{sentinel.decode()}", sum(depths))
 

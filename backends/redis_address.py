@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.connection import parse_url
+from redis.exceptions import ReadOnlyError
 
 PORT = 26379
 
@@ -35,6 +36,22 @@ def connected(kind: Any, url: str, **options: Any) -> Any:
     hosts = [_host(one) for one in sentinels.split(",")]
     asked = kind.Sentinel(hosts, sentinel_kwargs={**options, **own, **tls})
     return asked.master_for(master, **given, **options, **({"ssl": True} if tls.get("ssl") else {}))
+
+
+def is_of_replica(error: Exception) -> bool:
+    """Return whether a server has refused to write because it is a replica, as one that a failover has made one."""
+    return isinstance(error, ReadOnlyError) or "READONLY" in str(error)  # Redis 6 says so within the error of a script
+
+
+def leave_replica(client: Any, error: Exception) -> bool:
+    """Close the connections of the client that are not in use if they lead to a replica; return whether they do.
+
+    Its address may be that of the new master by now, and a connection that works would be kept for ever.
+    """
+    if not is_of_replica(error):
+        return False
+    client.connection_pool.disconnect(inuse_connections=False)
+    return True
 
 
 def sentinels_of(client: Any) -> list[Any]:

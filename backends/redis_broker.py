@@ -17,6 +17,7 @@ from dramatiq.common import current_millis
 from onward.backends import redis_permissions, redis_rescue
 from onward.backends.base import Delivery
 from onward.backends.in_flight import InFlightJobs
+from onward.backends.redis_address import leave_replica
 from onward.backends.redis_consumer import BlockingConsumer
 from onward.backends.redis_message import message
 from onward.backends.redis_queues import ACTORS, QUEUE, client, queue_of
@@ -86,7 +87,11 @@ class Broker(RedisBroker):
                 pipe.rpush(key, *others)
             pipe.rpush(self.wake_key(name), *["1"] * min(len(those), WAKES))
             pipe.ltrim(self.wake_key(name), -WAKES, -1)
-        pipe.execute()
+        try:
+            pipe.execute()
+        except redis.ResponseError as error:
+            leave_replica(self.client, error)
+            raise
 
     def call_many(self, calls: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
         """Run Dramatiq's script for each call of `(command, queue, *arguments)`, in one round trip; return the answers.

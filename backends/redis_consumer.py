@@ -15,6 +15,7 @@ from dramatiq.brokers.redis import _RedisConsumer
 from dramatiq.common import iter_queue
 from dramatiq.errors import ConnectionClosed
 
+from onward.backends.redis_address import leave_replica
 from onward.backends.redis_message import is_ours
 from onward.backends.redis_queues import HIGHER_QUEUES
 
@@ -68,6 +69,10 @@ class BlockingConsumer(_RedisConsumer):
                 self._has_room.clear()  # the next look sees all jobs that ended meanwhile
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+        except redis.ResponseError as error:
+            if leave_replica(self.broker.client, error):
+                raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+            raise
         return message
 
     def close(self) -> None:

@@ -97,7 +97,7 @@ class Rates:
         from redis.backoff import NoBackoff  # noqa: PLC0415 - likewise
         from redis.exceptions import RedisError  # noqa: PLC0415 - likewise
 
-        from onward.backends.redis_address import connected, sentinels_of  # noqa: PLC0415 - likewise
+        from onward.backends.redis_address import connected, is_of_replica, sentinels_of  # noqa: PLC0415 - likewise
 
         log, reached = logger("rates"), True
         options = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
@@ -112,6 +112,9 @@ class Rates:
                     await self._send(redis)
                     reached = True
                 except (RedisError, OSError) as error:
+                    if is_of_replica(error):  # as in `leave_replica`
+                        with suppress(RedisError, OSError):
+                            await redis.connection_pool.disconnect(inuse_connections=False)
                     if reached:
                         log.warning("each process counts requests alone", error=type(error).__name__)
                     reached = False

@@ -13,12 +13,16 @@ import redis
 from dramatiq.errors import ConnectionClosed
 from dramatiq.worker import _WorkQueueItem
 
+from onward.api.rates import Rates
 from onward.backends.base import Delivery, Role
 from onward.backends.dramatiq import Dramatiq
 from onward.backends.redis_broker import Broker
 from onward.backends.redis_message import is_ours
 from onward.backends.redis_queues import QUEUE
 from onward.jobs.timings import Timings
+from onward.testing.waiting import until
+from tests.processes import wait_until
+from tests.servers import free_port, redis_server
 
 pytestmark = pytest.mark.anyio
 
@@ -64,6 +68,53 @@ async def test_a_backend_that_drains_or_was_not_started_delivers(
         await backend.deliver([Delivery("job_late", "h")], after_response=lambda *_: None)
     assert sorted(in_order(backend)) == ["job_0", "job_1", "job_2", "job_late"]
     backend.broker.client.connection_pool.disconnect()
+
+
+def others(admin: Any) -> set[str]:
+    """Return the ids of a server's clients without this one."""
+    return {str(one["id"]) for one in admin.client_list()} - {str(admin.client_id())}
+
+
+def demote(admin: Any) -> None:
+    """Make a server a replica, as a failover does: clients stay connected."""
+    admin.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))
+
+
+def test_connections_to_a_server_that_has_become_a_replica_are_closed() -> None:
+    """The name may lead to the new master by now; a connection that works would be kept for ever."""
+    with redis_server() as server, redis.Redis.from_url(server.url) as admin:
+        backend = Dramatiq(cast("Any", None), url=server.url, namespace="orders")
+        backend.broker.enqueue_many([Delivery("job_0", "h")])
+        backend.broker.born = 0.0
+        consumer: Any = backend.broker.consume(QUEUE, prefetch=8)
+        assert next(consumer).args[0] == "job_0"
+        assert backend._look().reachable
+        wait_until(lambda: len(others(admin)) == 2)  # of the broker, and of the probe
+        demote(admin)
+        assert backend._look().reason == "its Redis is a replica"
+        wait_until(lambda: len(others(admin)) == 1)
+        with pytest.raises(redis.exceptions.ReadOnlyError):
+            backend.broker.enqueue_many([Delivery("job_1", "h")])
+        wait_until(lambda: not others(admin))
+        with pytest.raises(ConnectionClosed):
+            next(consumer)
+        wait_until(lambda: not others(admin))
+
+
+async def test_requests_are_counted_elsewhere_once_a_server_has_become_a_replica() -> None:
+    with redis_server() as server, redis.Redis.from_url(server.url) as admin:
+        rates = Rates(1_000_000, redis_url=server.url, namespace="orders")
+
+        def counted() -> set[str]:
+            rates.count("192.0.2.1", "ada")
+            return others(admin)
+
+        rates.start()
+        await until(lambda: len(counted()) == 1)
+        (first,) = others(admin)
+        demote(admin)
+        await until(lambda: first not in counted())
+        await rates.close()
 
 
 def test_messages_that_a_consumer_fetched_and_did_not_run_return_to_redis_when_it_ends(
