@@ -18,7 +18,7 @@ from onward.backends.base import Delivery, Role
 from onward.backends.dramatiq import Dramatiq
 from onward.backends.redis_broker import Broker
 from onward.backends.redis_message import is_ours
-from onward.backends.redis_queues import QUEUE
+from onward.backends.redis_queues import QUEUE, client
 from onward.jobs.timings import Timings
 from onward.testing.waiting import until
 from tests.processes import wait_until
@@ -78,6 +78,15 @@ def others(admin: Any) -> set[str]:
 def demote(admin: Any) -> None:
     """Make a server a replica, as a failover does: clients stay connected."""
     admin.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))
+
+
+@pytest.mark.parametrize("sentinels", ["", "&sentinels=127.0.0.1:26379"])
+def test_parameters_of_the_url_come_before_our_options(sentinels: str) -> None:
+    url = f"redis://orders:s3cret@Orders/2?socket_timeout=7&health_check_interval=30{sentinels}"
+    given = client(url, 2.0).connection_pool.connection_kwargs
+    wanted = {"socket_timeout": 7.0, "socket_connect_timeout": 2.0, "health_check_interval": 30, "db": 2}
+    assert wanted.items() <= given.items()
+    assert (given["username"], given["password"]) == ("orders", "s3cret")
 
 
 def test_connections_to_a_server_that_has_become_a_replica_are_closed() -> None:
