@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import redis
@@ -23,28 +22,33 @@ def _commands(key: str) -> Iterator[tuple[str | int, ...]]:
 
 
 def refused(client: Any, key: str, script: Any) -> list[str]:
-    """Try each command with keys that begin with `key`, and return those that are refused. Raises redis.RedisError."""
-    calls = [
-        *((str(command[0]), partial(client.execute_command, *command)) for command in _commands(key)),
-        ("MULTI", partial(_in_transaction, client, f"{key}:text")),
-        ("SCRIPT LOAD", partial(client.script_load, script.script)),
-        ("EVALSHA", partial(client.evalsha, script.sha, 1, key, "-inf")),
-    ]
-    found = []
-    for name, call in calls:
-        try:
-            call()
-        except redis.exceptions.NoPermissionError:
-            found.append(name)
-        except redis.exceptions.NoScriptError:
-            continue  # it could not be loaded, which is reported already
-        except redis.ResponseError as error:
-            if "can't run this command" not in str(
-                error
-            ):  # an error of a command in the script, which is reported already
-                raise
-    return found
+    """Try each command with keys that begin with `key`, and return those that are refused. Raises redis.RedisError.
+
+    In two round trips: with one for each command, a Redis that is some milliseconds away would pass for unreachable.
+    """
+    commands = [*_commands(key), ("SCRIPT LOAD", script.script), ("EVALSHA", script.sha, 1, key, "-inf")]
+    pipe = client.pipeline(transaction=False)
+    for command in commands:
+        pipe.execute_command(*command)
+    answers = [*pipe.execute(raise_on_error=False), _in_transaction(client, f"{key}:text")]
+    names = [*(str(command[0]) for command in commands), "MULTI"]
+    return [name for name, answer in zip(names, answers, strict=True) if _is_refusal(answer)]
 
 
-def _in_transaction(client: Any, key: str) -> None:
-    client.pipeline(transaction=True).get(key).execute()
+def _is_refusal(answer: Any) -> bool:
+    """Return whether the command was refused. Raises other errors."""
+    if not isinstance(answer, redis.RedisError) or isinstance(answer, redis.exceptions.NoScriptError):
+        return False  # a script that could not be loaded is reported already
+    if isinstance(answer, redis.exceptions.NoPermissionError):
+        return True
+    if "can't run this command" not in str(answer):  # else of a command in the script, which is reported already
+        raise answer
+    return False
+
+
+def _in_transaction(client: Any, key: str) -> Any:
+    """Return the answers of a transaction, or its error."""
+    try:
+        return client.pipeline(transaction=True).get(key).execute()
+    except redis.ResponseError as error:
+        return error

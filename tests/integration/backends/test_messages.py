@@ -12,6 +12,7 @@ import pytest
 import redis
 from dramatiq.errors import ConnectionClosed
 from dramatiq.worker import _WorkQueueItem
+from redis.connection import AbstractConnection
 
 from onward.api.rates import Rates
 from onward.backends.base import Delivery, Role
@@ -68,6 +69,27 @@ async def test_a_backend_that_drains_or_was_not_started_delivers(
         await backend.deliver([Delivery("job_late", "h")], after_response=lambda *_: None)
     assert sorted(in_order(backend)) == ["job_0", "job_1", "job_2", "job_late"]
     backend.broker.client.connection_pool.disconnect()
+
+
+def test_all_commands_are_tried_in_few_round_trips(
+    redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis that is 40 ms away would pass for unreachable for a moment of each ten seconds."""
+    backend = Dramatiq(cast("Any", None), url=redis_url, namespace=namespace)
+    assert backend._look().reachable
+    send: Any = AbstractConnection.send_packed_command
+    sent = 0
+
+    def counted(connection: Any, *args: Any, **given: Any) -> Any:
+        nonlocal sent
+        sent += 1
+        return send(connection, *args, **given)
+
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", counted)
+    backend._tried_at = -math.inf
+    assert backend._look().reachable
+    assert sent == 3
+    assert backend.broker.client.keys(f"{namespace}:check*") == []
 
 
 def others(admin: Any) -> set[str]:
