@@ -37,7 +37,13 @@ def check(client: Any, broker: Broker) -> Iterator[Finding]:
         yield Finding("redis", State.WRONG, f"does not answer: {in_one_line(error)}", fix)
         return
     yield Finding("redis", State.OK, f"Redis {server['redis_version']} answers")
-    if refused := broker.refused_commands(client):
+    try:
+        refused = broker.refused_commands(client)
+    except redis.RedisError as error:
+        words = f"cannot be used: {in_one_line(error)}"
+        yield Finding("redis", State.WRONG, words, "name the master in backends.dramatiq.url, or give it more memory")
+        return
+    if refused:
         fix = "give the user the rules of docs/deploying.md#redis"
         yield Finding("redis", State.WRONG, f"the user may not use {', '.join(refused)}", fix)
     try:

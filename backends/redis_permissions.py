@@ -51,4 +51,4 @@ def _in_transaction(client: Any, key: str) -> Any:
     try:
         return client.pipeline(transaction=True).get(key).execute()
     except redis.ResponseError as error:
-        return error
+        return redis.exceptions.NoPermissionError() if "without MULTI" in str(error) else error  # from EXEC, if allowed

@@ -148,6 +148,18 @@ def test_a_redis_that_refuses_or_does_not_answer_is_wrong(project: Path) -> None
     assert "up" in away.fix
 
 
+@pytest.mark.parametrize(
+    "options", [("--replicaof", "127.0.0.1", "1"), ("--maxmemory", "1", "--maxmemory-policy", "noeviction")]
+)
+def test_a_redis_that_takes_no_messages_is_wrong(project: Path, options: Sequence[str]) -> None:
+    """A replica, and one without memory, answers and refuses each write."""
+    with redis_server(*options) as server:
+        states = found(project, "redis", backend="dramatiq", backends={"dramatiq": {"url": server.url}})
+    assert [one.state for one in states] == [State.OK, State.WRONG]
+    assert states[1].message.startswith("cannot be used: ")
+    assert "the master" in states[1].fix
+
+
 def test_a_mail_server_that_does_not_answer_is_wrong(project: Path) -> None:
     smtp = {"transport": "smtp", "smtp": {"port": free_port(), "password": "s3cret", "username": "ann"}}
     (email,) = found(project, "email", email=smtp)
