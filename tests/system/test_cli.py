@@ -28,6 +28,7 @@ from onward.jobs.log_lines import LogBatch, Piece
 from onward.jobs.model import JobChunk, JobError, NewJob, Progress
 from onward.runtime import backends
 from onward.storage.writer import Writer
+from onward.supervisor import private_redis
 from tests import application
 from tests.ledgers import accept, writing
 from tests.processes import Running, environment, graphql, onward, running, wait_until
@@ -539,6 +540,19 @@ def test_an_interrupt_while_the_commands_are_imported_prints_no_traceback(tmp_pa
         check=False,
     )
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_workers_of_up_have_as_long_for_their_drain_as_the_api(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs in the background of the API may take all of it. Redis is there for both until they have ended."""
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    application.write(project, f'[backends.dramatiq]\nurl = "{url}"\n')
+    found = settings.load(project)
+    monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/redis-server")
+    redis = private_redis.process_spec(found)
+    with socket.socket() as bound:
+        (stage,) = {part.stage for part in (*main._api(found, bound), *main._workers(2, 8))}
+    assert redis is not None
+    assert redis.stage > stage
 
 
 def test_up_says_what_a_private_redis_needs(project: Path) -> None:

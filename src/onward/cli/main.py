@@ -830,7 +830,8 @@ def _workers(processes: int | None, threads: int) -> list["ProcessSpec"]:
     from onward.supervisor.supervisor import ProcessSpec, command
 
     one = command("worker", "--processes", "1", "--threads", str(threads), "--supervised")
-    return [ProcessSpec(f"worker-{number}", one, stage=1) for number in range(1, (processes or _cores()) + 1)]
+    # They stop beside the API, not after it: its running jobs may take the whole time of a drain, and so may theirs.
+    return [ProcessSpec(f"worker-{number}", one) for number in range(1, (processes or _cores()) + 1)]
 
 
 def _cores() -> int:

@@ -40,7 +40,7 @@ def process_spec(settings: Settings) -> ProcessSpec | None:
     if address.password:
         lines.append(f"requirepass {_quoted(unquote(address.password))}")
     # On standard input, not on the command line, where everybody on the machine could read the password.
-    return ProcessSpec("redis", (program, "-"), stage=2, stdin="\n".join([*lines, ""]).encode(), umask=0o077)
+    return ProcessSpec("redis", (program, "-"), stage=1, stdin="\n".join([*lines, ""]).encode(), umask=0o077)
 
 
 def _answers(host: str, port: int) -> bool:
