@@ -82,6 +82,18 @@ def test_processes_of_a_machine_take_the_next_free_port(
     assert health.check(address).fix == "correct worker.health"
 
 
+def test_a_replacement_goes_on_at_the_port_of_the_process_that_has_ended(endpoint: HealthEndpoint) -> None:
+    """Probes know that port."""
+    known = endpoint.url
+    replacement = HealthEndpoint(known.removeprefix("http://").removesuffix("/health/ready"), lambda: READY)
+    assert not replacement.move(), "it is taken still"
+    endpoint.close()
+    wait_until(replacement.move)
+    assert replacement.url == known
+    assert ask(known) == (200, {"status": "ok"})
+    replacement.close()
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET", b"\x00\xff\r\n\r\n", b"GET /health/live", b"x" * 100_000])
 def test_a_client_that_sends_no_request_costs_a_moment(
     endpoint: HealthEndpoint, monkeypatch: pytest.MonkeyPatch, sent: bytes
@@ -173,6 +185,24 @@ def test_a_backend_whose_health_raises_keeps_no_worker_from_its_start(
     (backend,) = runtime.parts.dispatcher.backends.values()
     monkeypatch.setattr(backend, "health", health)
     runtime.warn_of_backends()
+
+
+def test_a_worker_takes_the_ports_for_probes_and_metrics_from_the_one_that_it_replaces(tmp_path: Path) -> None:
+    ports = (free_port(), free_port())
+    text = '[worker]\nhealth = "127.0.0.1:{}"\n[telemetry]\nmetrics = "127.0.0.1:{}"\n'
+    application.write(tmp_path, text.format(*ports))
+    former = [socket.create_server(("127.0.0.1", port)) for port in ports]
+    runtime = WorkerRuntime(load(tmp_path))
+    metrics = runtime.start().telemetry.endpoint
+    assert runtime._health is not None
+    assert metrics is not None
+    for one in former:
+        one.close()
+    runtime.take_lower_ports()
+    assert runtime._health.url == f"http://127.0.0.1:{ports[0]}/health/ready"
+    assert metrics.url == f"http://127.0.0.1:{ports[1]}/metrics"
+    runtime.drain()
+    runtime.close()
 
 
 @contextmanager

@@ -33,7 +33,7 @@ first = not (folder / "asked").exists()
 (folder / "asked").touch()
 if not first and {broken}:
     sys.exit(1)
-print("up", end="", flush=True)
+print("up", *sys.argv[2:], end="", flush=True)
 children.notify_supervisor(children.IS_UP)
 if first:
     print("42 %", end="", flush=True)
@@ -58,16 +58,17 @@ def test_a_process_has_done_its_share_after_so_many_jobs_or_above_so_much_memory
 
 @pytest.mark.parametrize(
     ("broken", "said"),
-    [("no", ["up", "42 %", "up", "ends"]), ("yes", ["up", "42 %", "ended with 1", "starting again in 2 s"])],
+    [("no", ["up", "42 %", "up again", "ends"]), ("yes", ["up", "42 %", "ended with 1", "starting again in 2 s"])],
 )
 async def test_a_process_works_until_its_replacement_is_up(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], broken: str, said: list[str]
 ) -> None:
     """A process is always up; a replacement that fails to start is tried again, and the first process works on.
 
-    Its handlers have begun lines that they have not ended.
+    Its handlers have begun lines that they have not ended. The replacement gets the options of one.
     """
-    part = ProcessSpec("worker", (sys.executable, "-c", ASKS.format(broken=broken == "yes"), str(tmp_path)))
+    command = (sys.executable, "-c", ASKS.format(broken=broken == "yes"), str(tmp_path))
+    part = ProcessSpec("worker", command, replacing=("again",))
     stopping = asyncio.ensure_future(Supervisor([part], deadline_s=60).run())
     lines: list[str] = []
     async with asyncio.timeout(60):

@@ -131,6 +131,7 @@ def worker(
     backend: Backend = None,
     queues: Queues = None,
     supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False,
+    replaces: Annotated[bool, typer.Option("--replaces", hidden=True)] = False,
 ) -> None:
     """Run the jobs that the API hands to Dramatiq, or to a backend of yours."""
     garbage_collector.start()
@@ -144,7 +145,7 @@ def worker(
         recycles = bool(settings.worker.recycle_after_jobs or settings.worker.recycle_above_mb)
         if not supervised and (recycles or (processes or _cores()) > 1):
             _supervise(settings, _workers(processes, threads))
-        code = process.serve(settings, threads=threads, supervised=supervised)
+        code = process.serve(settings, threads=threads, supervised=supervised, replaces=replaces)
     _leave(code)
 
 
@@ -831,7 +832,8 @@ def _workers(processes: int | None, threads: int) -> list["ProcessSpec"]:
 
     one = command("worker", "--processes", "1", "--threads", str(threads), "--supervised")
     # They stop beside the API, not after it: its running jobs may take the whole time of a drain, and so may theirs.
-    return [ProcessSpec(f"worker-{number}", one) for number in range(1, (processes or _cores()) + 1)]
+    names = [f"worker-{number}" for number in range(1, (processes or _cores()) + 1)]
+    return [ProcessSpec(name, one, replacing=("--replaces",)) for name in names]
 
 
 def _cores() -> int:

@@ -63,6 +63,7 @@ class Telemetry(NamedTuple):
     metrics: Metrics
     tracing: Tracing
     watchdog: Watchdog
+    endpoint: Endpoint | None = None  # of its metrics
 
 
 class Runtime(NamedTuple):
@@ -137,6 +138,7 @@ async def _open_telemetry(stack: AsyncExitStack, settings: Settings, *, address:
             raise SettingsError(f"telemetry.metrics: {error}") from error
         stack.push_async_callback(asyncio.to_thread, endpoint.close)
         logger("onward").info("metrics of this process", url=endpoint.url)
+        telemetry = telemetry._replace(endpoint=endpoint)
     telemetry.watchdog.start()
     stack.callback(telemetry.watchdog.close)
     return telemetry

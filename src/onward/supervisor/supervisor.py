@@ -45,6 +45,7 @@ class ProcessSpec:
 
     name: str
     command: tuple[str, ...]
+    replacing: tuple[str, ...] = ()  # further options of a process that takes the place of one which still works
     stage: int = 0  # at the end, stages end one after another, the lowest first
     stdin: bytes = b""
     descriptors: tuple[int, ...] = ()
@@ -161,7 +162,7 @@ class _SupervisedProcess:
         Raises OSError if it cannot be started.
         """
         child = await Child.start(
-            bound(self.part.command),
+            bound((*self.part.command, *(self.part.replacing if self._children else ()))),
             stderr=asyncio.subprocess.STDOUT,
             pass_fds=self.part.descriptors,
             umask=self.part.umask,

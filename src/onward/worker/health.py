@@ -16,7 +16,7 @@ from http import HTTPStatus
 from onward.children import shield
 from onward.dispatch.readiness import Readiness
 from onward.findings import Finding, State, in_one_line
-from onward.telemetry.endpoint import NoPort, listen
+from onward.telemetry.endpoint import NoPort, listen, listen_lower
 
 READ_TIMEOUT_S = 2.0  # for a request to arrive
 WRITE_TIMEOUT_S = 2.0
@@ -33,17 +33,28 @@ class HealthEndpoint:
         self._ready = ready
         self._free = threading.BoundedSemaphore(REQUESTS)
         self._closed = threading.Event()
+        self._address = address
         self._socket = listen(address, _bound)
-        self.url = f"http://{address.rpartition(':')[0]}:{self._socket.getsockname()[1]}/health/ready"
         shield(self._descriptors)
         threading.Thread(target=self._serve, name="health", daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self._address.rpartition(':')[0]}:{self._socket.getsockname()[1]}/health/ready"
+
+    def move(self) -> bool:
+        """Go on at a lower port of the address that has become free; return False if there is none."""
+        lower = listen_lower(self._address, self._socket.getsockname()[1], _bound)
+        if lower is None:
+            return False
+        former, self._socket = self._socket, lower
+        _end(former)
+        return True
 
     def close(self) -> None:
         """Answer nobody more. May be called twice."""
         self._closed.set()
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
-        self._socket.close()
+        _end(self._socket)
 
     def _descriptors(self) -> Iterator[int]:
         """The listening socket, while it is open."""
@@ -110,6 +121,12 @@ def check(address: str) -> Finding:
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=REQUESTS)
+
+
+def _end(listening: socket.socket) -> None:
+    with suppress(OSError):
+        listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+    listening.close()
 
 
 def _read(connection: socket.socket) -> tuple[str, str]:

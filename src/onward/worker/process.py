@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import Never, Protocol
 
 from onward import children, telemetry
@@ -47,12 +48,13 @@ def _start_consumers(parts: wiring.Runtime, threads: int) -> list[Stoppable]:
     return [*consumers.start(parts, threads)]
 
 
-def serve(settings: Settings, *, threads: int, supervised: bool = False) -> int:
+def serve(settings: Settings, *, threads: int, supervised: bool = False, replaces: bool = False) -> int:
     """Run one worker process until it is stopped; return its exit code.
 
     Ends within the drain deadline and five seconds.
 
-    One that is `supervised` asks for its replacement when the settings say so.
+    One that is `supervised` asks for its replacement when the settings say so; one that `replaces` another takes over
+    the ports of that, once it has ended.
     """
     check_backend(settings)
     stop = threading.Event()
@@ -73,7 +75,7 @@ def serve(settings: Settings, *, threads: int, supervised: bool = False) -> int:
     logger("worker").info("worker is up", pid=os.getpid(), threads=threads)
     if supervised:
         children.notify_supervisor(children.IS_UP)
-    _wait(stop, parts, recycles=supervised)
+    _wait(stop, runtime, recycles=supervised, replaces=replaces)
     deadline = threading.Timer(settings.server.drain_s + EXIT_GRACE_S, children.leave, (0,))
     deadline.daemon = True
     deadline.start()
@@ -89,14 +91,18 @@ def serve(settings: Settings, *, threads: int, supervised: bool = False) -> int:
     return 0
 
 
-def _wait(stop: threading.Event, parts: wiring.Runtime, *, recycles: bool) -> None:
+def _wait(stop: threading.Event, runtime: WorkerRuntime, *, recycles: bool, replaces: bool) -> None:
     """Wait for a signal; ask for a replacement meanwhile, once, if the process has done its share."""
-    limits = parts.settings.worker
+    limits, runner = runtime.settings.worker, runtime.parts.runner
     recycling = Recycling(
-        after_jobs=limits.recycle_after_jobs, above_mb=limits.recycle_above_mb, jobs=lambda: parts.runner.executed
+        after_jobs=limits.recycle_after_jobs, above_mb=limits.recycle_above_mb, jobs=lambda: runner.executed
     )
+    # The process that this one replaces is gone by then. Later on, a lower port is that of one which starts again.
+    until = time.monotonic() + (runtime.settings.server.drain_s + 2 * EXIT_GRACE_S if replaces else 0.0)
     # Not one wait without an end: a signal that comes just before it would not be seen until the next one.
     while not stop.wait(SIGNAL_CHECK_S):
+        if time.monotonic() < until:
+            runtime.take_lower_ports()
         if recycles and (reason := recycling.reason()) is not None:
             logger("worker").info("asks for a replacement", because=reason)
             children.notify_supervisor(children.WANTS_REPLACEMENT)

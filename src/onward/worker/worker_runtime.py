@@ -84,6 +84,14 @@ class WorkerRuntime:
             return False
         return True
 
+    def take_lower_ports(self) -> None:
+        """Go on at the ports of a process that this one replaces, for metrics and health, once they are free."""
+        metrics = self.parts.telemetry.endpoint
+        if metrics is not None and metrics.move():
+            logger("worker").info("metrics of this process", url=metrics.url)
+        if self._health is not None and self._health.move():
+            logger("worker").info("health of this process", url=self._health.url)
+
     def warn_of_backends(self) -> None:
         """Say once what `onward check` says of a backend that cannot be reached."""
         log = logger("worker")

@@ -234,6 +234,20 @@ def test_each_process_has_its_own_address_with_the_next_free_port() -> None:
         second.close()
 
 
+def test_a_replacement_serves_its_metrics_at_the_port_of_the_process_that_has_ended() -> None:
+    former = Endpoint(Metrics().registry, f"127.0.0.1:{free_port()}")
+    known = former.url
+    replacement = Endpoint(Metrics().registry, known.removeprefix("http://").removesuffix("/metrics"))
+    try:
+        assert not replacement.move(), "it is taken still"
+        former.close()
+        assert replacement.move()
+        assert replacement.url == known
+        assert "onward_jobs_running 0" in scrape(known)
+    finally:
+        replacement.close()
+
+
 def test_an_unusable_address_is_reported_in_one_line() -> None:
     with pytest.raises(NoPort, match=r"^192\.0\.2\.1:9464 cannot be listened on: "):
         Endpoint(Metrics().registry, "192.0.2.1:9464")
