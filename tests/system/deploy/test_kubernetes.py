@@ -59,6 +59,7 @@ POD = {
         "terminationGracePeriodSeconds": NUMBER,
         "automountServiceAccountToken": FLAG,
         "enableServiceLinks": FLAG,
+        "shareProcessNamespace": FLAG,
         "securityContext": {
             "runAsNonRoot": FLAG,
             "runAsUser": NUMBER,
@@ -305,6 +306,14 @@ def test_processes_have_few_rights() -> None:
         assert {one["mountPath"] for one in container["volumeMounts"]} == {"/tmp", "/var/lib/onward"}
         assert {one["name"] for one in container["volumeMounts"]} == {one["name"] for one in spec["volumes"]}
         assert container["resources"]["limits"]["memory"]
+
+
+def test_what_handlers_leave_behind_is_waited_for() -> None:
+    """As the first process of its container Onward would get what a killed handler has started, for ever."""
+    for deployment in objects("Deployment"):
+        assert deployment["spec"]["template"]["spec"]["shareProcessNamespace"] is True
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))["services"]
+    assert services["api"]["init"] is services["worker"]["init"] is True
 
 
 def test_a_pod_is_given_the_time_to_drain() -> None:
