@@ -558,6 +558,8 @@ def test_workers_of_up_have_as_long_for_their_drain_as_the_api(project: Path, mo
 def test_up_says_what_a_private_redis_needs(project: Path) -> None:
     elsewhere = {"ONWARD_BACKEND": "dramatiq", "ONWARD_BACKENDS__DRAMATIQ__URL": "redis://192.0.2.1:6379/0"}
     assert "on this machine only" in refused("up", project=project, **elsewhere)
+    named = {**elsewhere, "ONWARD_BACKENDS__DRAMATIQ__URL": f"redis://onward:secret@127.0.0.1:{free_port()}/0"}
+    assert "has no users: leave the name out, as in redis://:PASSWORD" in refused("up", project=project, **named)
     here = {"ONWARD_BACKEND": "dramatiq", "ONWARD_BACKENDS__DRAMATIQ__URL": f"redis://127.0.0.1:{free_port()}/0"}
     assert "apt-get install redis-server" in refused("up", project=project, PATH="/nowhere", **here)
 

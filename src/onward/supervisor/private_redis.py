@@ -23,6 +23,9 @@ def process_spec(settings: Settings) -> ProcessSpec | None:
         return None
     if not _is_loopback(host):
         raise SettingsError(f"{key}: no Redis answers at {host}:{port}, and one is started on this machine only")
+    if address.username not in {None, "", "default"}:
+        words = "and one that is started here has no users: leave the name out, as in redis://:PASSWORD@127.0.0.1/0"
+        raise SettingsError(f"{key}: no Redis answers at {host}:{port}, {words}")
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
         raise SettingsError(f"{key}: no Redis answers at {host}:{port} (Debian: apt-get install redis-server)")
