@@ -4,6 +4,7 @@
 const ask = document.querySelector('#ask');
 const approve = document.querySelector('#approve');
 const say = (text) => { document.querySelector('#said').textContent = text; };
+const CANCELLED = 'The report was cancelled.'; // as somebody may in the console, at any moment
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -71,7 +72,8 @@ async function read(id, title) {
 
 async function show(id) {
   say('The report is being written.');
-  const { result: batch } = await follow(id);
+  const { result: batch, error } = await follow(id);
+  if (!batch) return say(error?.message ?? CANCELLED);
   const { job } = await answer('query($id: ID!) { job(id: $id) { children { nodes { id handler } } } }', { id });
   const drafts = job.children.nodes.filter((one) => one.handler === 'reports.draft');
   drafts.reverse().forEach((one, index) => read(one.id, `Section ${index + 1}`));
@@ -82,12 +84,13 @@ async function show(id) {
     say(`${counts.find((one) => one.status === 'SUCCEEDED')?.count ?? 0} of ${total} sections are written.`);
     then = next?.id;
   }
+  if (!then) return say(CANCELLED);
   const end = await follow(then, ({ wait: awaited }) => {
     approve.dataset.job = then;
     approve.hidden = awaited?.name !== 'approval';
     if (awaited) say('Please read the report, and decide.');
   });
-  say(end.error?.message ?? end.result);
+  return say(end.error?.message ?? end.result ?? CANCELLED);
 }
 
 ask.addEventListener('submit', async (event) => {

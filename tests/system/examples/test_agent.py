@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -45,6 +46,12 @@ class Server:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(60)
 
+    def ask(self, document: str, **variables: Any) -> Any:
+        """Return the data of an operation's answer."""
+        body = {"query": document, "variables": variables}
+        answer = httpx2.post(f"{self.address}graphql", json=body, follow_redirects=True)
+        return answer.raise_for_status().json()["data"]
+
     def _answers(self) -> bool:
         try:
             return httpx2.get(self.address).is_success
@@ -61,11 +68,15 @@ def served(folder: Path) -> Iterator[Server]:
         server.kill()
 
 
+def copied(folder: Path) -> Path:
+    left_out = shutil.ignore_patterns("var", "__pycache__")
+    return Path(shutil.copytree(AGENT, folder / "agent", ignore=left_out))
+
+
 async def test_a_report_is_drafted_approved_and_sent_though_its_server_is_killed_twice(
     tmp_path: Path, browser: Browser
 ) -> None:
-    left_out = shutil.ignore_patterns("var", "__pycache__")
-    folder = Path(shutil.copytree(AGENT, tmp_path / "agent", ignore=left_out))
+    folder = copied(tmp_path)
     with served(folder) as server:
         page = await browser.new_page()
         await page.goto(server.address)
@@ -91,3 +102,20 @@ async def test_a_report_is_drafted_approved_and_sent_though_its_server_is_killed
     assert body is not None
     sent = " ".join(str(body.get_content()).split())
     assert sent == " ".join(("tides", *texts, "Well done."))
+
+
+async def test_a_report_whose_sections_are_cancelled_says_so(tmp_path: Path, browser: Browser) -> None:
+    """Nothing follows a cancelled batch; the page must not wait for it."""
+    folder = copied(tmp_path)
+    slow = (folder / "report.py").read_text("utf-8").replace("milliseconds=60", "milliseconds=600")
+    (folder / "report.py").write_text(slow, "utf-8")
+    with served(folder) as server:
+        page = await browser.new_page()
+        await page.goto(server.address)
+        await page.get_by_role("button", name="Write").click()
+        await expect(page.get_by_role("article", name="Section 3")).to_contain_text("What")
+        written = server.ask("query($id: ID!) { job(id: $id) { result } }", id=page.url.partition("#")[2])["job"]
+        cancel = "mutation($input: CancelBatchInput!) { cancelBatch(input: $input) { errors { message } } }"
+        assert server.ask(cancel, input={"id": written["result"]}) == {"cancelBatch": {"errors": []}}
+        await expect(page.get_by_role("status")).to_have_text("The report was cancelled.", timeout=MINUTE_MS)
+        await page.close()
