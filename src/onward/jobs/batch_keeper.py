@@ -113,7 +113,7 @@ class BatchKeeper:
 
     async def _cancel_children(self, batch: Batch) -> None:
         for nested in await self._writer.database.read(partial(batches.nested_to_cancel, batch=batch)):
-            cancel = partial(batches.cancel_nested, batch_id=nested, reason=batch.reason_of_children)
+            cancel = partial(batches.cancel_nested, batch_id=nested, reason=batches.reason_of_children(batch))
             await self._writer.run(cancel, ALONE)
             self.look(nested)
         commits, some = ShortCommits(self._writer, most=CHILDREN), False

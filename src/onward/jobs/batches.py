@@ -75,11 +75,6 @@ class Batch(NamedTuple):
     def done(self) -> bool:
         return self.state in FINISHED
 
-    @property
-    def reason_of_children(self) -> str | None:
-        """The reason of children that are cancelled with it; None if nobody gave one."""
-        return STOPPED_WITH if self.state is BatchState.STOPPING else self.reason
-
 
 _p = sa.bindparam
 
@@ -438,6 +433,11 @@ def _locked(tx: Tx, batch_id: str, visible: Visible) -> Batch:
     return batch
 
 
+def reason_of_children(batch: Batch) -> str | None:
+    """Return the reason of children that are cancelled with the batch; None if nobody gave one."""
+    return STOPPED_WITH if batch.state is B.STOPPING else batch.reason
+
+
 def cancel_children(tx: Tx, limit: int, *, batch: Batch) -> list[Job] | None:
     """Cancel some children of a batch that is STOPPING or CANCELLING: of the former those that do not run.
 
@@ -449,7 +449,7 @@ def cancel_children(tx: Tx, limit: int, *, batch: Batch) -> list[Job] | None:
     if now is None or now.state is not batch.state:
         return None
     found = tx.scalars(_waiting if batch.state is B.STOPPING else _not_cancelled, batch_=batch.id, limit_=limit)
-    cancelled = [_cancelled(tx, job_id, now.reason_of_children) for job_id in sorted(found)]
+    cancelled = [_cancelled(tx, job_id, reason_of_children(now)) for job_id in sorted(found)]
     return [job for job in cancelled if job is not None] if found else None
 
 

@@ -62,7 +62,7 @@ echo runner_ab12 ended conformance.job SUCCEEDED
 async def test_lines_that_a_project_prints_are_told_from_those_of_the_process(
     sqlite_ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They may be texts of users, each new name a series of the metric; one without an end hides no other."""
+    """Lines may hold texts of users, each new name a series of the metric; one without an end hides no other."""
     program = tmp_path / "child"
     program.write_text(PRINTS)
     program.chmod(0o700)
