@@ -309,7 +309,7 @@ def test_processes_have_few_rights() -> None:
 
 
 def test_what_handlers_leave_behind_is_waited_for() -> None:
-    """As the first process of its container Onward would get what a killed handler has started, for ever."""
+    """Without it Onward, the first process of its container, would get what a killed handler has started, for ever."""
     for deployment in objects("Deployment"):
         assert deployment["spec"]["template"]["spec"]["shareProcessNamespace"] is True
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))["services"]
