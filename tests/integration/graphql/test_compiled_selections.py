@@ -7,8 +7,8 @@ import random
 from collections import deque
 from collections.abc import Generator
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any
+from types import FunctionType, NoneType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import strawberry
@@ -36,7 +36,8 @@ from onward.graphql.execution.compiled_selections import CompiledExecutor
 from onward.graphql.execution.documents import Document, Documents
 from onward.graphql.execution.limits import Limits
 from onward.graphql.inputs import scalar_input
-from onward.jobs.model import Job
+from onward.graphql.meter import VALUE_BYTES, Meter
+from onward.jobs.model import Job, Progress
 from onward.jobs.states import StepStatus
 from tests import application
 
@@ -309,6 +310,30 @@ def test_compiled_documents_count_with_their_fragments_expanded() -> None:
     assert CORE.get(spread).weight > CORE.get(spread.replace("viewer { roles }", "viewer { __typename }")).weight
 
 
+def test_documents_that_differ_in_names_of_their_own_have_the_same_generated_code() -> None:
+    texts = ("{ viewer { id roles } }", "query Own { mine: viewer { only_here: id all: roles } }")
+    plans = [named.plan for text in texts if (named := CORE.get(text).find(None)) is not None]
+    (theirs,), (ours,) = (plan.compiled.values() for plan in plans if plan is not None)
+    assert getattr(ours.complete, "__code__", None) is getattr(theirs.complete, "__code__", 0)
+
+
+@pytest.mark.parametrize(("reason", "values", "bytes_"), [("éx", 2, 3 + 2 * VALUE_BYTES), (None, 1, VALUE_BYTES)])
+def test_the_meter_counts_fields_and_what_is_in_texts_and_json(reason: Any, values: int, bytes_: int) -> None:
+    """A text counts as two values, and so does JSON beside the values in it."""
+    document = CORE.get("{ job { version reason progress { completed } result } }")
+    named = document.find(None)
+    assert named is not None
+    assert named.plan is not None
+    job, info, result = object.__new__(Job), cast("Any", None), ["four"]
+    for name, value in {"version": 1, "reason": reason, "progress": Progress(1, None, None), "result": result}.items():
+        object.__setattr__(job, name, value)
+    counted = Meter()
+    answer = named.plan.compiled["job"].complete(job, info, counted)
+    assert answer == {"version": 1, "reason": reason, "progress": {"completed": 1}, "result": result}
+    assert counted.most[0] - counted.values == values + 3 + 3
+    assert counted.most[1] - counted.bytes == bytes_ + 5 * VALUE_BYTES + len('["four"]')
+
+
 def test_inputs_of_scalars_equal_those_of_strawberry() -> None:
     @strawberry.input
     class Plain:
@@ -391,6 +416,40 @@ def test_variables_that_are_nested_too_deeply_are_refused_as_by_graphql_core() -
         coerced_or_errors(built(make, document, {"in": nested}, schema=schema)) for make in (Executor, CompiledExecutor)
     )
     assert ours == theirs == [{"message": "Variable values are nested too deeply."}]
+
+
+def test_executors_of_one_plan_share_nothing_that_an_execution_changes() -> None:
+    """A planned executor takes these attributes with the first that is needed."""
+    document = CORE.get("mutation { retryJobs { count } }")
+    made = [built(make, document, {}) for make in (Executor, CompiledExecutor, CompiledExecutor)]
+    assert [one.operation.kind for one in made] == ["operation_definition"] * 3
+    theirs, ours, other = map(vars, made)
+    plain = (str, bool, NoneType, FunctionType, VariableValues)
+    shared = {name for name, value in ours.items() if value is other[name] and not isinstance(value, plain)}
+    assert shared == {"plan", "compiled", "fragment_definitions", "fragments", "operation", "schema"}
+    assert ours.keys() - {"plan", "compiled", "meter"} == theirs.keys() - {"async_helpers"}
+
+
+INPUTS = build_schema("""
+    input Plain { text: String!, more: String, number: Int, list: [String!], inner: Plain }
+    input Usual { text: String = "a", more: String }
+    type Query { plain(in: Plain): Int, usual(in: Usual!): Int }
+""")
+ANY = st.sampled_from(
+    [None, "a", 1, 2**40, True, ["a"], [None], {}, {"text": "b"}, {"text": "b", "number": "c"}, Undefined]
+)
+OBJECTS = st.dictionaries(st.sampled_from(["text", "text", "more", "number", "list", "inner", "unknown"]), ANY)
+
+
+@pytest.mark.parametrize("text", ["query($in: Plain) { plain(in: $in) }", "query($in: Usual!) { usual(in: $in) }"])
+@given(value=OBJECTS | ANY)
+def test_input_objects_are_coerced_as_by_graphql_core(text: str, value: Any) -> None:
+    document = Documents(INPUTS, Limits()).get(text)
+    theirs, ours = (
+        coerced_or_errors(built(make, document, {"in": value}, schema=INPUTS)) for make in (Executor, CompiledExecutor)
+    )
+    assert ours == theirs
+    assert repr(ours) == repr(theirs)  # in the same order
 
 
 def coerced_or_errors(built_: Any) -> Any:

@@ -210,7 +210,7 @@ class Operations:
             )
         except GraphQLError as error:  # raised by an input type that checks its fields together, as a oneOf input does
             return self._invalid([public_error(error.message, "BAD_REQUEST")])
-        return self._invalid(executor) if isinstance(executor, list) else cast("CompiledExecutor", executor)
+        return self._invalid(executor) if isinstance(executor, list) else executor
 
     def _response(self, result: ExecutionResult) -> Response:
         if result.errors:
@@ -219,7 +219,8 @@ class Operations:
 
     def _limit_s(self, operation: Operation, executor: CompiledExecutor) -> float:
         """The seconds of an operation. Of a mutation's fields each one in time has its answer, with its job's id."""
-        if operation.kind is not OperationType.MUTATION or executor.is_alone:
+        plan = operation.named.plan
+        if operation.kind is not OperationType.MUTATION or (plan is not None and plan.alone is not None):
             return self.limits.timeout_s
         executor.deadline = Deadline(asyncio.get_running_loop().time() + self.limits.timeout_s, self._late)
         return self.limits.timeout_s + FURTHER_S
