@@ -4,7 +4,8 @@
 |---|---|
 | a job starts | after the response has left, in the same process |
 | several jobs of one request | one after another, where a slot was free when they were accepted |
-| jobs that maintenance delivers | side by side, each in a slot |
+| jobs that a program enqueues, or a handler dispatches | side by side, each in a slot |
+| jobs that maintenance delivers | likewise |
 | no slot free | the job stays in the ledger until a slot is free and claims it: memory does not grow |
 | the process dies | the job is claimed by the next one, or a neighbour |
 """

@@ -44,7 +44,11 @@ async def request(onward: wiring.Runtime, handlers: list[str], folder: Path, **p
     later: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
     wanted = [{"handler": name, "params": {"folder": str(folder), **params}} for name in handlers]
     jobs = await node.accept(onward, wanted)
-    await onward.dispatcher.deliver(jobs, after_response=lambda function, *rest: later.append((function, rest)))
+
+    def after_response(function: Callable[..., Any], *rest: Any) -> None:
+        later.append((function, rest))
+
+    await onward.dispatcher.deliver(jobs, after_response=after_response, in_order=True)
     assert notes(folder) == []  # not before the response has left
     for function, rest in later:
         await function(*rest)
@@ -100,6 +104,18 @@ async def test_a_failed_job_stops_no_other_job_of_its_request(onward: wiring.Run
         onward, ["conformance.permanent", "conformance.note", "conformance.sys_exit", "conformance.note"], tmp_path
     )
     assert [job.status for job in await ended(onward, jobs)] == [S.FAILED, S.SUCCEEDED, S.FAILED, S.SUCCEEDED]
+
+
+async def test_jobs_that_a_program_enqueues_run_side_by_side(onward: wiring.Runtime, tmp_path: Path) -> None:
+    """A job that takes long keeps none of the others, as the children of a batch, waiting behind it."""
+    wanted = [
+        {"handler": f"conformance.{name}", "params": {"folder": str(tmp_path)}} for name in ("wait", "note", "note")
+    ]
+    jobs = await node.accept(onward, wanted)
+    await onward.dispatcher.deliver(jobs, after_response=onward.dispatcher.defer)
+    assert {job.status for job in await ended(onward, jobs[1:])} == {S.SUCCEEDED}
+    (tmp_path / "go").touch()
+    assert (await ended(onward, jobs[:1]))[0].status is S.SUCCEEDED
 
 
 async def test_jobs_of_two_requests_run_side_by_side(onward: wiring.Runtime, tmp_path: Path) -> None:

@@ -151,16 +151,21 @@ class Dispatcher:
         """Insert a job that was prepared some time ago, routed by the present settings."""
         return self.accept(tx, replace(new, backend=self.route(new.handler, new.backend)))
 
-    async def deliver(self, jobs: Sequence[Job], *, after_response: Defer) -> None:
-        """Deliver the jobs, or leave them to maintenance. Takes 50 ms at most, and never raises."""
+    async def deliver(self, jobs: Sequence[Job], *, after_response: Defer, in_order: bool = False) -> None:
+        """Deliver the jobs, or leave them to maintenance. Takes 50 ms at most, and never raises.
+
+        A backend that runs them in this process gets those that are `in_order`, as of a request, together; all others
+        one by one, so that they run side by side.
+        """
         for name, deliveries in self.by_backend(jobs).items():
             backend = self.backends[name]
             if not backend.runs_elsewhere:
-                try:
-                    with cancels_as_errors():
-                        await backend.deliver(deliveries, after_response=after_response)
-                except Exception:  # noqa: BLE001 - the jobs are accepted, whatever a backend of the project's raises
-                    self._log.warning("delivery failed", backend=name, exc_info=True)
+                for some in [deliveries] if in_order else [[one] for one in deliveries]:
+                    try:
+                        with cancels_as_errors():
+                            await backend.deliver(some, after_response=after_response)
+                    except Exception:  # noqa: BLE001 - the jobs are accepted, whatever a backend of a project raises
+                        self._log.warning("delivery failed", backend=name, exc_info=True)
             elif self._broker_health.lets_through(name):
                 with self._tracing.span(f"deliver {name}", "producer", backend=name, jobs=len(deliveries)) as span:
                     if not await self._batches.deliver(name, deliveries):

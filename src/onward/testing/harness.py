@@ -97,7 +97,7 @@ class Harness:
             ids = await node.ask(port, accept=list(wanted))
             return [await self.get(job_id) for job_id in ids]
         jobs = await node.accept(self.front, [dict(one) for one in wanted])
-        await self.front.dispatcher.deliver(jobs, after_response=self.front.dispatcher.defer)
+        await self.front.dispatcher.deliver(jobs, after_response=self.front.dispatcher.defer, in_order=True)
         return jobs
 
     async def deliver_again(self, job: Job, times: int) -> None:

@@ -63,7 +63,7 @@ class RequestServer:
 
         asked = json.loads(await reader.readline())
         jobs = await accept(self._onward, asked.get("accept", []))
-        await self._onward.dispatcher.deliver(jobs, after_response=defer)
+        await self._onward.dispatcher.deliver(jobs, after_response=defer, in_order=True)
         if "again" in asked:
             await again(self._onward, asked["again"], defer)
         writer.write(json.dumps([job.id for job in jobs]).encode() + b"\n")

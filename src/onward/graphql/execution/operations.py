@@ -152,7 +152,7 @@ class Operations:
             response = {"errors": [masked(error)], "data": None}
         finally:
             if context.accepted:
-                await context.services.dispatcher.deliver(context.accepted, after_response=defer)
+                await context.services.dispatcher.deliver(context.accepted, after_response=defer, in_order=True)
         return response
 
     async def subscribe(
