@@ -41,7 +41,7 @@ class Process:
         """Run the jobs of one request to their end, and return them."""
         dispatcher = self.onward.dispatcher
         jobs = await self.onward.writer.run(lambda tx: [dispatcher.accept(tx, one) for one in new])
-        await dispatcher.deliver(jobs, after_response=dispatcher.defer)
+        await dispatcher.deliver(jobs, after_response=dispatcher.defer, in_order=True)
         return [await self.over(job.id) for job in jobs]
 
     async def over(self, job_id: str) -> Job:
