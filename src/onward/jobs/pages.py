@@ -9,7 +9,7 @@ import operator
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import accumulate
+from itertools import accumulate, chain
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -291,7 +291,7 @@ def _select(  # noqa: PLR0917 - private
     if filter.batch is not None:  # of many children a page is found sooner in the order of their ids than by the batch
         conditions.append((jobs.c.batch if index == BY_BATCH else jobs.c.batch.concat("")) == filter.batch)
     if index == BY_ERROR:
-        conditions += _errors(filter)
+        conditions += _errors(filter.error_code)
     statuses = filter.statuses
     if statuses is None:
         statuses = tuple(JobStatus) if index == BY_PARENT else ()
@@ -302,29 +302,35 @@ def _select(  # noqa: PLR0917 - private
         return of.order_by(column.asc() if oldest_first else column.desc()).limit(limit)
 
     if index in _UNORDERED:
-        if statuses:
-            # No index by time has the words of this condition, and no index of statuses is used for them.
-            status = jobs.c.status if index == BY_BATCH else jobs.c.status.concat("")
-            conditions.append(status.in_([status.value for status in statuses]))
+        conditions += _any_of(statuses, index)
         # Apart from the order, for which PostgreSQL would rather read all jobs by their ids.
         some = _hinted(sa.select(jobs.c.id).where(*conditions), index).cte("some").prefix_with("MATERIALIZED")
         few = first(sa.select(some.c.id), some.c.id)
         return first(sa.select(*columns).where(jobs.c.id.in_(few)), jobs.c.id)
-    if len(statuses) > 1:
-        # Each status by its own index, then merged: otherwise the whole table is read for a rare one.
-        parts = [
-            first(
-                _hinted(sa.select(jobs.c.id).where(*conditions, jobs.c.status == status.value), index), jobs.c.id
-            ).subquery()
-            for status in dict.fromkeys(statuses)
-        ]
-        wanted = sa.union_all(*(sa.select(part.c.id) for part in parts)).subquery()
+    # Each part by its own index, then merged: otherwise the whole table is read for a rare one.
+    parts: list[list[Any]] = [[jobs.c.status == status.value] for status in dict.fromkeys(statuses)]
+    if index == IN_ORDER_OF_ERRORS:
+        conditions += _any_of(statuses, index)
+        parts, index = [_errors([code]) for code in dict.fromkeys(filter.error_code)], BY_ERROR
+    if len(parts) > 1:
+        of_parts = (
+            first(_hinted(sa.select(jobs.c.id).where(*conditions, *part), index), jobs.c.id).subquery()
+            for part in parts
+        )
+        wanted = sa.union_all(*(sa.select(part.c.id) for part in of_parts)).subquery()
         return first(sa.select(*columns).where(jobs.c.id.in_(sa.select(wanted.c.id))), jobs.c.id)
-    if statuses:
-        conditions = [*conditions, jobs.c.status == statuses[0].value]
-    return first(_hinted(sa.select(*columns).where(*conditions), index), jobs.c.id)
+    return first(_hinted(sa.select(*columns).where(*conditions, *chain.from_iterable(parts)), index), jobs.c.id)
 
 
+def _any_of(statuses: Sequence[JobStatus], index: str) -> list[Any]:
+    if not statuses:
+        return []
+    # No index by time has the words of this condition, and no index of statuses is used for them.
+    status: Any = jobs.c.status if index == BY_BATCH else jobs.c.status.concat("")
+    return [status.in_([one.value for one in statuses])]
+
+
+IN_ORDER_OF_ERRORS = "in the order of ids, code by code"  # by the index of errors
 _UNORDERED = (BY_BATCH, BY_END, BY_ERROR, BY_TIME)  # indexes whose rows are to be ordered by id
 
 
@@ -343,7 +349,13 @@ def _index(tx: Tx, visible: Visible, filter: JobFilter, parent: str | None = Non
         return BY_TIME
     if filter.finished_after is not None and _is_narrow(tx, BY_END, _ends(filter)):
         return BY_END
-    return BY_ERROR if filter.error_code and _is_narrow(tx, BY_ERROR, _errors(filter)) else None
+    return _index_of_errors(tx, filter) if filter.error_code else None
+
+
+def _index_of_errors(tx: Tx, filter: JobFilter) -> str | None:
+    if not filter.handler and filter.error_message is None:
+        return IN_ORDER_OF_ERRORS  # the jobs of a code are in the order of their ids there, however many they are
+    return BY_ERROR if _is_narrow(tx, BY_ERROR, _errors(filter.error_code)) else None
 
 
 def _is_narrow(tx: Tx, index: str, within: list[Any]) -> bool:
@@ -420,9 +432,9 @@ def _error_with(code: str) -> str:
     return f'{{"code":{row.encode(code)},'
 
 
-def _errors(filter: JobFilter) -> list[Any]:
+def _errors(codes: Sequence[str]) -> list[Any]:
     """Return conditions that the index of errors knows, and that jobs with these codes meet."""
-    begins = [begin[: begin.index('",') + 1] for begin in map(_error_with, filter.error_code)]
+    begins = [begin[: begin.index('",') + 1] for begin in map(_error_with, codes)]
     return [with_error, sa.type_coerce(error_begin, sa.Text).in_(begins)]
 
 
