@@ -113,9 +113,12 @@ Take = Callable[[], Iterator[Row]]
 
 
 def in_turn(rounds: int, contestants: Sequence[tuple[Measured, Callable[[Measured], None]]]) -> None:
-    """Measure each contestant once a round, one after another, so that a slow minute is shared by all."""
-    for _ in range(rounds):
-        for measured, take in contestants:
+    """Measure each contestant once a round, one after another, so that a slow minute is shared by all.
+
+    Each second round goes backwards, so that what one leaves behind for the next, as writes of the disk, is shared too.
+    """
+    for number in range(rounds):
+        for measured, take in contestants if number % 2 == 0 else reversed(contestants):
             take(measured)
 
 
