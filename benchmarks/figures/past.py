@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.base import Measured, Row, Scope, in_turn
 from benchmarks.figures import growth
+from benchmarks.figures.flows import WORK, Side
 from benchmarks.postgres import servers
 
 WITHOUT = "benchmarks.without_history"
-RATE, COST = 0.97, 1.03  # at most three in a hundred
+FORGETFUL = "without the history"
+RATE = 0.97  # at most three in a hundred
 
 
 def take(scope: Scope) -> Iterator[Row]:
-    """Measure rates, and the processor time of a mutation or a job, the database's included."""
+    """Measure rates, which differ much, and the processor time of the ledger's work on a job, which does not."""
     with servers(scope) as on:
         for database in growth.DATABASES:
             ways = {
@@ -22,14 +25,13 @@ def take(scope: Scope) -> Iterator[Row]:
                 ("no-op jobs, background", "jobs/s"): partial(growth.ran, on, database, "background", 1),
             }
             for (what, unit), taking in ways.items():
-                onward, without = Measured("Onward"), Measured("without the history")
+                onward, without = Measured("Onward"), Measured(FORGETFUL)
                 in_turn(scope.many_rounds, [(onward, taking), (without, partial(taking, module=WITHOUT))])
                 yield Row("S", f"{what}, {database}", unit, onward, without, reach=RATE)
-                yield Row(
-                    "S", f"{what}, {database}", "us CPU", _cost(onward), _cost(without), reach=COST, at_least=False
-                )
-
-
-def _cost(measured: Measured) -> Measured:
-    own, databases = (measured.beside[name] for name in ("cpu_us", "db_us"))
-    return Measured(measured.name, [a + b for a, b in zip(own, databases, strict=True)])
+    with ExitStack() as stack:
+        plain, past = Side(stack, scope, "plain"), Side(stack, scope, "past")
+        for number in range(2 * scope.many_rounds):
+            for side in (plain, past) if number % 2 == 0 else (past, plain):
+                side.take()
+    for what in WORK:
+        yield Row("S", f"{what}, SQLite", "us CPU", plain.measured(what, "Onward"), past.measured(what, FORGETFUL))
