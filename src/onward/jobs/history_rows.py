@@ -81,11 +81,11 @@ class Sums:
         elif kind * KIND != ENQUEUED and bucket != NO_TIME:
             self.runs[bucket] = self.runs.get(bucket, 0) + n
 
-    def add(self, counts: Iterable[int], waits: str, runs: str) -> None:
-        """Add a row."""
+    def add(self, counts: Iterable[int], waits: str, runs: str, *, kept: bool = False) -> None:
+        """Add a row, or several; `kept` if the same are asked for again and again."""
         self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
-        sketch.merge_encoded(self.waits, waits)
-        sketch.merge_encoded(self.runs, runs)
+        sketch.merge_encoded(self.waits, waits, kept=kept)
+        sketch.merge_encoded(self.runs, runs, kept=kept)
 
     def merge(self, other: Sums) -> None:
         """Add what was done in another time."""

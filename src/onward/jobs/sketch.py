@@ -17,8 +17,8 @@ RELATIVE_ERROR = 0.05
 LEAST_US = 100
 GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 BUCKETS = 256  # the last one holds all that is longer
-# A console asks for the hours of a week every few seconds: all but the last one are over, and stay as they are.
-KEPT, KEPT_CHARACTERS = 400, 16_384  # decoded texts, and the longest of them
+# A console asks for the hours of a week, or the minutes of an hour, every few seconds: all but the last are over.
+KEPT, KEPT_CHARACTERS = 600, 16_384  # decoded texts, and the longest of them
 _LAST = BUCKETS - 1
 _STEP = log(GAMMA)
 Sketch = dict[int, int]
@@ -61,9 +61,10 @@ def encode(sketch: Mapping[int, int]) -> str:
     return orjson.dumps([value for pair in sorted(sketch.items()) for value in pair]).decode()
 
 
-def merge_encoded(into: Sketch, texts: str) -> None:
-    """Add the histograms that `encode` wrote, one behind the other."""
-    merge(into, _decoded(texts) if len(texts) <= KEPT_CHARACTERS else _decoded.__wrapped__(texts))
+def merge_encoded(into: Sketch, texts: str, *, kept: bool = False) -> None:
+    """Add the histograms that `encode` wrote, one behind the other; `kept` if they are asked for again and again."""
+    keep = kept and len(texts) <= KEPT_CHARACTERS
+    merge(into, _decoded(texts) if keep else _decoded.__wrapped__(texts))
 
 
 @lru_cache(KEPT)

@@ -111,7 +111,7 @@ def stats(
         if kind == _FRESH:
             added.add(at, waits)
         else:
-            sums(at or span.begin, of).add(counts, waits, runs)
+            sums(at or span.begin, of).add(counts, waits, runs, kept=bool(length) and together)
     for (minute, named), new in added.sums.items():
         if span.begin <= minute < span.end and _wanted(named, handler):
             sums(minute, named).merge(new)
