@@ -35,7 +35,9 @@ class Background(Backend):
         self._run = run
         self._free = concurrency
         self._asked = 0  # free slots that a claim in progress may fill
-        self._waiting: deque[Sequence[str]] = deque()  # requests that had a slot when accepted, and none when delivered
+        self._waiting: deque[Sequence[str]] = (
+            deque()
+        )  # had a slot when accepted, and none when delivered; of a request together
         self._reserved: set[str] = set()  # jobs that wait behind others of their request, and must not be claimed
         self._backlog = False  # the last claim filled all its slots: there is a backlog
         self._any_left = True  # whether jobs may wait in the ledger that a free slot could run

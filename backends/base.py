@@ -93,7 +93,10 @@ class Backend(ABC):
 
     @abstractmethod
     async def deliver(self, deliveries: Sequence[Delivery], *, after_response: Defer) -> None:
-        """Bring each job to a `run`, in order. Raises BackendError unless all are sure to get there."""
+        """Bring each job to a `run`, in order. Raises BackendError unless all are sure to get there.
+
+        Where jobs run in this process, those of one GraphQL request come together, all others one by one.
+        """
 
     def local_runner(self) -> str | None:
         """The runner that owns a new job; None if any may claim it.

@@ -12,8 +12,8 @@ from benchmarks.figures.flows import WORK, Side
 from benchmarks.postgres import servers
 
 WITHOUT = "benchmarks.without_history"
-FORGETFUL = "without the history"
-RATE = 0.97  # at most three in a hundred
+WITHOUT_IT = "without the history"
+RATE = 0.97  # the history may cost 3 % of it
 
 
 def take(scope: Scope) -> Iterator[Row]:
@@ -25,7 +25,7 @@ def take(scope: Scope) -> Iterator[Row]:
                 ("no-op jobs, background", "jobs/s"): partial(growth.ran, on, database, "background", 1),
             }
             for (what, unit), taking in ways.items():
-                onward, without = Measured("Onward"), Measured(FORGETFUL)
+                onward, without = Measured("Onward"), Measured(WITHOUT_IT)
                 in_turn(scope.many_rounds, [(onward, taking), (without, partial(taking, module=WITHOUT))])
                 yield Row("S", f"{what}, {database}", unit, onward, without, reach=RATE)
     with ExitStack() as stack:
@@ -34,4 +34,4 @@ def take(scope: Scope) -> Iterator[Row]:
             for side in (plain, past) if number % 2 == 0 else (past, plain):
                 side.take()
     for what in WORK:
-        yield Row("S", f"{what}, SQLite", "us CPU", plain.measured(what, "Onward"), past.measured(what, FORGETFUL))
+        yield Row("S", f"{what}, SQLite", "us CPU", plain.measured(what, "Onward"), past.measured(what, WITHOUT_IT))

@@ -336,7 +336,7 @@ def advance(tx: Tx, batch_id: str | None, *, accept: Insert, route: Route) -> li
         job = None if to in ATTENDED else _next(tx, batch, to, accept, route)
         # Nobody has cancelled an open batch, and so a failed child does: see `verdict`.
         is_stopped = batch.state is B.OPEN and to in (B.CANCELLING, B.CANCELLED)
-        reason = STOPPED_WITH if is_stopped else batch.reason
+        reason = STOPPED_WITH if is_stopped else None
         _moved(tx, batch, to, next_job=batch.next_job if job is None else job.id, reason=reason)
         if job is not None:
             following.append(job)

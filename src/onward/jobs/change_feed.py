@@ -37,7 +37,7 @@ from onward.telemetry import logger
 
 MIN_INTERVAL_S = 0.005  # at least, between two reads
 PAGE = 500
-SLICE_S = 0.002  # of the event loop, for thousands of subscriptions
+SLICE_S = 0.002  # of the event loop at a time, while changes are given to subscriptions
 ERROR_PAUSE_S = 0.5
 ENDED = "the process stops, or this Onward is closed, and the job is not over: ask an Onward that is open"
 MAX_PENDING = 10_000
@@ -111,7 +111,7 @@ class Subscription:
         if self._overflow or not self._wanted(job):
             return
         if not self._pending or self._oldest.read == read:
-            size = 0  # the subscriber has had no turn since this read, which is in memory as a whole
+            size = 0  # this read is in memory as a whole
         found = self._pending.get(job.id)
         self._size += size if found is None else size - found.size
         self._pending[job.id] = Pending(job, since, read, size) if found is None else found._replace(job=job, size=size)
@@ -337,16 +337,14 @@ class ChangeFeed:
     async def _put(self, changed: Sequence[tuple[Job, int]], since: Position) -> None:
         """Give the changes that were found since a position to the subscriptions, in slices."""
         self._put_since = since
-        try:
-            began = monotonic()
-            for job, size in changed:
-                for subscription in (*self._jobs.get(job.id, ()), *self._all):
-                    subscription.put(job, since, size, self._reads)
-                    if monotonic() - began > SLICE_S:
-                        await asyncio.sleep(0)
-                        began = monotonic()
-        finally:
-            self._put_since = None
+        began = monotonic()
+        for job, size in changed:
+            for subscription in (*self._jobs.get(job.id, ()), *self._all):
+                subscription.put(job, since, size, self._reads)
+                if monotonic() - began > SLICE_S:
+                    await asyncio.sleep(0)
+                    began = monotonic()
+        self._put_since = None  # not where the reader is cancelled: some have not got all then
 
     async def _pause_after_error(self) -> None:
         """Wait, and have the changes read again: the next look may be seconds away."""

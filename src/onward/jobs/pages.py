@@ -353,7 +353,8 @@ def _index(tx: Tx, visible: Visible, filter: JobFilter, parent: str | None = Non
 
 
 def _index_of_errors(tx: Tx, filter: JobFilter) -> str | None:
-    if not filter.handler and filter.error_message is None:
+    frequent = filter.statuses is None or JobStatus.FAILED in filter.statuses  # others have few jobs with an error
+    if frequent and not filter.handler and filter.error_message is None:
         return IN_ORDER_OF_ERRORS  # the jobs of a code are in the order of their ids there, however many they are
     return BY_ERROR if _is_narrow(tx, BY_ERROR, _errors(filter.error_code)) else None
 

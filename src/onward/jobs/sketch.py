@@ -63,14 +63,16 @@ def encode(sketch: Mapping[int, int]) -> str:
 
 def merge_encoded(into: Sketch, texts: str, *, kept: bool = False) -> None:
     """Add the histograms that `encode` wrote, one behind the other; `kept` if they are asked for again and again."""
-    keep = kept and len(texts) <= KEPT_CHARACTERS
-    merge(into, _decoded(texts) if keep else _decoded.__wrapped__(texts))
+    decode = _kept if kept and len(texts) <= KEPT_CHARACTERS else _decoded
+    merge(into, decode(texts))
 
 
-@lru_cache(KEPT)
 def _decoded(texts: str) -> Mapping[int, int]:
     flat = orjson.loads(texts.replace("[]", "").replace("][", ",") or "[]")
     found: Sketch = {}
     for of, n in zip(flat[::2], flat[1::2], strict=True):
         found[of] = found.get(of, 0) + n
     return found
+
+
+_kept = lru_cache(KEPT)(_decoded)

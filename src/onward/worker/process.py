@@ -54,7 +54,7 @@ def serve(settings: Settings, *, threads: int, supervised: bool = False, replace
     Ends within the drain deadline and five seconds.
 
     One that is `supervised` asks for its replacement when the settings say so; one that `replaces` another takes over
-    the ports of that, once it has ended.
+    its ports, once the other has ended.
     """
     check_backend(settings)
     stop = threading.Event()

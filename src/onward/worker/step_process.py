@@ -209,9 +209,9 @@ class RemoteRunning(Running):
     def dispatch_with(self, handler: str, params: Mapping[str, Any], options: DispatchOptions) -> str:
         if self.over:
             raise LeaseLost(f"the job is over: {handler} would not be accepted; dispatch it before the handler returns")
-        plain = self._written(handler, params)
+        plain, encoded = self._written(handler, params), options.encoded()
         try:
-            found = self._parent.ask(dispatch=handler, params=plain, options=options.encoded())
+            found = self._parent.ask(dispatch=handler, params=plain, options=encoded)
         except TypeError:  # a number beyond 64 bits
             raise InvalidParameters(not_json(plain)) from None
         if "over" in found:

@@ -223,8 +223,10 @@ def test_an_owner_s_page_reads_no_jobs_of_others(writer: Writer, status: tuple[J
     assert not any("jobs_by_status" in line for line in seen), seen
 
 
-def read_pages(writer: Writer, filter: JobFilter, explained: Callable[[str, dict[str, Any]], None]) -> None:
-    """Read a page, the oldest ids and a count of a filter; `explained` gets each of their statements."""
+def read_pages(
+    writer: Writer, filter: JobFilter, explained: Callable[[str, dict[str, Any]], None], *, most: int = 10_000
+) -> None:
+    """Read a page, the oldest ids and the count, `most` at most, of a filter; `explained` gets their statements."""
 
     def read(tx: Tx) -> None:
         execute = tx.execute_once
@@ -236,7 +238,7 @@ def read_pages(writer: Writer, filter: JobFilter, explained: Callable[[str, dict
         tx.execute_once = spied  # type: ignore[method-assign]
         pages.page(tx, visible=EVERYTHING, filter=filter, first=50)
         pages.ids(tx, visible=EVERYTHING, filter=filter, limit=200)
-        pages.count(tx, visible=EVERYTHING, filter=filter, limit=50)
+        pages.count(tx, visible=EVERYTHING, filter=filter, limit=most)
 
     writer.database.read_sync(read)
 
@@ -294,7 +296,7 @@ def _rows_of_pages(url: str, filter: JobFilter, *, analysed: bool = False) -> li
             ((found,),) = execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", params)
             read.append(_rows_read(found[0]["Plan"]))
 
-        read_pages(writer, filter, explained)
+        read_pages(writer, filter, explained, most=50 if filter is FREQUENT_CODE else 10_000)
     return read
 
 

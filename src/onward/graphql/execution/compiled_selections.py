@@ -342,7 +342,7 @@ class CompiledExecutor(Executor[Any]):
         info = INFO(*field.info, self.root_value, self.plan.attributes["operation"], *further)
         try:
             given = {name: values.coerced[variable] for name, variable in (field.variables or {}).items()}
-            if field.variables is None or None in given.values():
+            if field.variables is None or any(one is None for one in given.values()):
                 given = get_argument_values(definition, info.field_nodes[0], values, None, self.hide_suggestions)
             value = (definition.resolve or default_field_resolver)(self.root_value, info, **given)
             if not self.is_awaitable(value):
@@ -424,6 +424,7 @@ class CompiledExecutor(Executor[Any]):
             except StopIteration as end:
                 if compiled.sliced:
                     return end.value
+                meter.go_back(before)  # an attribute has raised it
             except Exception:  # noqa: BLE001 - graphql-core meets it too, and says what is wrong
                 meter.go_back(before)
         if is_list_type(return_type):

@@ -1,7 +1,8 @@
 """Completions of a resolved value of each kind of type, for values that are as usual.
 
 An object type's is generated: a function that reads the object's attributes, checks their classes, and counts them at
-once. Its source holds names of attributes, numbers, and no text of a client's, so most documents have the same.
+once. Its source holds names of attributes, numbers, and no text of a client's: documents that differ in their aliases
+alone share it.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ export function tell({ system: told, viewer: { id, roles } }: Shell): void {
   }
   const before = viewer.value;
   if (before && !before.refused && before.id === id && before.roles.join() === roles.join()) return; // the same person: nothing is drawn anew
-  if (before && before.id !== id) person.set(person.value + 1);
+  if (before && (before.id !== id || before.roles.join() !== roles.join())) person.set(person.value + 1);
   viewer.set({ id, roles, admin: roles.includes('admin'), refused: false });
 }
 
