@@ -47,10 +47,8 @@ def main(files: Sequence[str]) -> None:
     figures = [one for file in files for one in json.loads(Path(file).read_text("utf-8"))]
     FIGURES.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     page = PAGE.read_text("utf-8")
-    head, _, below = page.partition(HEAD)
-    titles, line, *rest = below.split("\n")
-    after = "\n".join(line for line in rest if not line.startswith("| ") or "`" in line)
-    PAGE.write_text("\n".join([head + HEAD + titles, line, *rows(figures), after]), "utf-8")
+    before, after = "\n".join(table(page)), "\n".join(rows(figures))
+    PAGE.write_text(page.replace(before, after, 1), "utf-8")
 
 
 if __name__ == "__main__":
