@@ -35,7 +35,7 @@ def connected(kind: Any, url: str, **options: Any) -> Any:
     master = parts.netloc.rpartition("@")[2].partition(":")[0]  # as it is written: `hostname` is in lowercase
     hosts = [_host(one) for one in sentinels.split(",")]
     asked = kind.Sentinel(hosts, sentinel_kwargs={**options, **own, **tls})
-    # What the URL says comes before the options, as it does where the URL names a host.
+    # The URL's parameters override the options, as they do where the URL names a host.
     return asked.master_for(master, **{**options, **given, **({"ssl": True} if tls.get("ssl") else {})})
 
 

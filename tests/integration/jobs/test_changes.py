@@ -240,6 +240,24 @@ async def test_changes_for_many_subscriptions_leave_others_their_turns(writer: W
     assert all(position.end <= before.end for position in positions[:5])
 
 
+async def test_a_feed_that_closes_while_it_gives_changes_out_claims_none_that_it_has_not_given(
+    writer: Writer, changes: ChangeFeed
+) -> None:
+    """A client that resumes at its last position after a restart gets them."""
+
+    def slowly(_job: Job) -> bool:
+        time.sleep(0.003)
+        return True
+
+    async with AsyncExitStack() as stack, asyncio.timeout(20):
+        several = [await stack.enter_async_context(changes.watch_all(wanted=slowly)) for _ in range(10)]
+        before = several[0].position
+        await writer.run(lambda tx: [accept(tx) for _ in range(5)])
+        await until(lambda: changes._put_since is not None)
+        await changes.close()
+        assert all(one.position.end <= before.end for one in several)
+
+
 async def _drained(subscription: Subscription) -> None:
     async for _ in subscription:
         pass

@@ -94,7 +94,7 @@ async def test_errors_that_the_history_does_not_tell_apart_lead_to_no_jobs(watch
 
 
 async def test_figures_of_another_time_stand_in_for_none(watched: Watched, served: str) -> None:
-    """Where those of the week cannot be loaded, those of the hour are not shown as such."""
+    """Figures of an hour are not shown as those of a week that cannot be loaded."""
     page = await opened(watched, served)
     await expect(page.get_by_role("region", name="By handler, in the last hour")).to_be_visible()
     error = {"message": "The ledger is away.", "extensions": {"code": "UNAVAILABLE"}}
