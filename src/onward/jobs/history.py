@@ -39,11 +39,9 @@ def accepted(tx: Tx, owner: str | None, handler: str, status: JobStatus) -> None
 
 def moved(tx: Tx, job: Job, source: JobStatus, target: JobStatus, error: JobError | None = None) -> None:
     """Count a job's move from one status to another. `job` is as it was before, or as it is after a claim."""
-    owner = job.owner
-    tx.count(owner, source._value_, -1)
-    tx.count(owner, target._value_, 1)
     kind = _KINDS.get(target._value_)
     if kind is None:
+        tx.move(job.owner, source._value_, target._value_)
         return
     if target is S.RUNNING:
         kind += sketch.bucket(tx.now - job.due_at)
@@ -51,6 +49,6 @@ def moved(tx: Tx, job: Job, source: JobStatus, target: JobStatus, error: JobErro
         kind += sketch.bucket(tx.now - job.attempts[-1].started_at)
     else:
         kind += NO_TIME
-    tx.add_figure((job.handler, kind))
+    tx.move(job.owner, source._value_, target._value_, (job.handler, kind))
     if target is S.FAILED and error is not None:
         tx.add_figure((job.handler, one_line(error.code, CODE_CHARACTERS), one_line(error.message)))

@@ -110,17 +110,26 @@ class Group:
 class Added:
     """Figures of commits, added up by the minute, and errors by the hour."""
 
-    sums: dict[tuple[int, str], Sums] = field(default_factory=dict)
     groups: dict[tuple[int, str, str, str], Group] = field(default_factory=dict)
+    _figures: dict[tuple[int, str, int], int] = field(default_factory=dict)  # by the minute, the handler and the figure
 
     def add(self, at: int, data: str) -> None:
         """Add the figures of a commit."""
-        minute, hour = at - at % MINUTE_US, at - at % HOUR_US
-        for handler, *figure, n in orjson.loads(data):
-            if len(figure) == 1:
-                self.sums.setdefault((minute, handler), Sums()).count(figure[0], n)
+        minute, figures = at - at % MINUTE_US, self._figures
+        for handler, *figure in orjson.loads(data):
+            if len(figure) == 2:  # noqa: PLR2004 - a figure, and how many
+                key = minute, handler, figure[0]
+                figures[key] = figures.get(key, 0) + figure[1]
             else:
-                self.groups.setdefault((hour, handler, *figure), Group(0, at, at)).add(n, at, at)
+                code, message, n = figure
+                self.groups.setdefault((at - at % HOUR_US, handler, code, message), Group(0, at, at)).add(n, at, at)
+
+    def sums(self) -> dict[tuple[int, str], Sums]:
+        """Return what each handler did in each minute."""
+        found: dict[tuple[int, str], Sums] = {}
+        for (minute, handler, figure), n in self._figures.items():
+            found.setdefault((minute, handler), Sums()).count(figure, n)
+        return found
 
 
 def any_figures(tx: Tx) -> bool:
@@ -141,9 +150,10 @@ def add_up(tx: Tx, limit: int) -> int:
     added = Added()
     for at, data in taken:
         added.add(at, data)
+    by_minute = added.sums()
     for length in LENGTH_US.values():
         by_begin: dict[int, dict[str, Sums]] = {}
-        for (minute, handler), sums in added.sums.items():
+        for (minute, handler), sums in by_minute.items():
             by_begin.setdefault(minute - minute % length, {}).setdefault(handler, Sums()).merge(sums)
         for begin in sorted(by_begin):
             _write(tx, length // MINUTE_US, begin, by_begin[begin])

@@ -180,7 +180,8 @@ def count_open(tx: Tx, owner: str) -> int:
         with tx.ahead():  # counters are written with the commit, whatever jobs it has
             found = counts(tx, visible=Visible(owner=owner))
         before = tx.open_before[owner] = sum(found[status] for status in _OPEN)
-    return before + sum(tx.deltas.get((owner, status.value), 0) for status in _OPEN)
+    deltas = tx.deltas
+    return before + sum(deltas.get((owner, status.value), 0) for status in _OPEN)
 
 
 def count_open_anonymous(tx: Tx, handler: str, most: int) -> int:

@@ -7,9 +7,9 @@ microseconds. To merge two histograms is to add their buckets, so it is exact, i
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from functools import lru_cache
-from math import ceil, log
 
 import orjson
 
@@ -19,17 +19,14 @@ GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 BUCKETS = 256  # the last one holds all that is longer
 # A console asks for the hours of a week, or the minutes of an hour, every few seconds: all but the last are over.
 KEPT, KEPT_CHARACTERS = 600, 16_384  # decoded texts, and the longest of them
-_LAST = BUCKETS - 1
-_STEP = log(GAMMA)
+_LONGEST = tuple(int(LEAST_US * GAMMA**of) for of in range(BUCKETS - 1))  # durations of each bucket but the last
 Sketch = dict[int, int]
 """The number of durations in each bucket that has any."""
 
 
 def bucket(us: int) -> int:
     """Return the bucket of a duration in microseconds."""
-    if us <= LEAST_US:
-        return 0
-    return min(ceil(log(us / LEAST_US) / _STEP), _LAST)
+    return bisect_left(_LONGEST, us)
 
 
 def seconds(of: int) -> float:

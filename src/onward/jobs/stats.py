@@ -112,7 +112,7 @@ def stats(
             added.add(at, waits)
         else:
             sums(at or span.begin, of).add(counts, waits, runs, kept=bool(length) and together)
-    for (minute, named), new in added.sums.items():
+    for (minute, named), new in added.sums().items():
         if span.begin <= minute < span.end and _wanted(named, handler):
             sums(minute, named).merge(new)
     return [HandlerStats(of, Span(at, at + length) if length else span, found[at, of]) for at, of in sorted(found)]

@@ -30,7 +30,8 @@ INSERT INTO _ledger.figures (at, data) VALUES (CAST(:at AS BIGINT), :data)
 def write(tx: Tx, slot: int) -> None:
     """Write what the functions of the transaction have counted; the counters are locked in the order of their keys."""
     moved = [(owner, status, n) for (owner, status), n in sorted(tx.deltas.items()) if n]
-    data = orjson.dumps([(*key, n) for key, n in tx.figures.items()]).decode() if tx.figures else None
+    figures = tx.figures
+    data = orjson.dumps([(*key, n) for key, n in figures.items()]).decode() if figures else None
     if data is not None and tx.dialect == "postgresql":
         tx.execute(BOTH, slot=slot, counts=orjson.dumps(moved).decode(), at=tx.now, data=data)
         return

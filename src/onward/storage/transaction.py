@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from onward.storage.engine import Database
 
 T = TypeVar("T")
+Counted = tuple[dict[tuple[str, str], int], dict[tuple[Any, ...], int]]
 BRIEF_WAIT_MS = 50
 SKIP_WAIT_MS = 10  # where the change is left for later
 LOCKED = "another transaction uses the same rows, and takes too long: try again later"
@@ -35,8 +36,9 @@ class Tx:
         self.change = 0
         self.clock_shift = 0  # from the process's clock to the ledger's, in microseconds
         self.any_limits: bool | None = None  # of handlers, at the begin; None if the database was not asked then
-        self.deltas: dict[tuple[str, str], int] = {}
-        self.figures: dict[tuple[Any, ...], int] = {}
+        self._deltas: dict[tuple[str, str], int] = {}
+        self._figures: dict[tuple[Any, ...], int] = {}
+        self._moves: dict[tuple[str | None, str, str, tuple[Any, ...] | None], int] = {}  # not yet in the two above
         self.noted: list[Any] = []  # by the functions of the transaction, for `at_end`
         self.at_end: Callable[[Tx], list[Any]] | None = None  # runs once, after all functions
         self.once_committed: list[Callable[[], object]] = []  # the writer runs these after the commit, as for the log
@@ -149,7 +151,7 @@ class Tx:
     def part(self) -> Iterator[None]:
         """Undo the statements of the block where one of them raises; the transaction goes on with those before it."""
         self.flush()
-        deltas, figures, noted, later = dict(self.deltas), dict(self.figures), len(self.noted), len(self.once_committed)
+        counted, noted, later = self.counted(), len(self.noted), len(self.once_committed)
         self.raw("SAVEPOINT part")
         try:
             yield
@@ -161,7 +163,7 @@ class Tx:
             except Exception:  # noqa: BLE001 - a statement has ended the transaction, or the connection
                 raise TransactionEnded("the database has ended the transaction of a refused statement") from error
             self.raw("RELEASE SAVEPOINT part")
-            self.deltas, self.figures = deltas, figures
+            self.count_as(counted)
             del self.noted[noted:], self.once_committed[later:]
             raise
         self.raw("RELEASE SAVEPOINT part")
@@ -219,18 +221,58 @@ class Tx:
         self._wait_ms = ms
         self._driver.limit_lock_waits(self, ms)
 
+    def move(self, owner: str | None, source: str, target: str, figure: tuple[Any, ...] | None = None) -> None:
+        """Count a job out of one status and into another, and a figure of the history, as the two functions below.
+
+        The moves of a commit are much alike, so each is one entry until their sums are asked for.
+        """
+        moves = self._moves
+        key = (owner, source, target, figure)
+        moves[key] = moves.get(key, 0) + 1
+
     def count(self, owner: str | None, status: str, n: int) -> None:
         """Move the counters of a status, of all jobs and of the owner's; written once a commit."""
-        deltas = self.deltas
+        deltas = self._deltas
         key = ("", status)
         deltas[key] = deltas.get(key, 0) + n
         if owner is not None:
             key = (owner, status)
             deltas[key] = deltas.get(key, 0) + n
 
-    def add_figure(self, figure: tuple[Any, ...]) -> None:
+    def add_figure(self, figure: tuple[Any, ...], n: int = 1) -> None:
         """Count a figure of the history, a tuple of JSON values; written likewise."""
-        self.figures[figure] = self.figures.get(figure, 0) + 1
+        self._figures[figure] = self._figures.get(figure, 0) + n
+
+    @property
+    def deltas(self) -> dict[tuple[str, str], int]:
+        """How far the counters have moved, by owner ("" for all jobs) and status."""
+        if self._moves:
+            self._add_moves()
+        return self._deltas
+
+    @property
+    def figures(self) -> dict[tuple[Any, ...], int]:
+        """The figures of the history, and how often each was counted."""
+        if self._moves:
+            self._add_moves()
+        return self._figures
+
+    def _add_moves(self) -> None:
+        moves, self._moves = self._moves, {}
+        for (owner, source, target, figure), n in moves.items():
+            self.count(owner, source, -n)
+            self.count(owner, target, n)
+            if figure is not None:
+                self.add_figure(figure, n)
+
+    def counted(self) -> Counted:
+        """Return what has been counted so far, for `count_as`."""
+        return dict(self.deltas), dict(self.figures)
+
+    def count_as(self, counted: Counted) -> None:
+        """Forget what has been counted since, because it is rolled back."""
+        self._deltas, self._figures = counted
+        self._moves = {}
 
     def new_id(self, prefix: str) -> str:
         """An id such as `job_...`, growing within a process."""

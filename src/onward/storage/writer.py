@@ -330,8 +330,8 @@ class Writer:
         for group in groups:
             request = group[0]
             request.error = None
-            before, noted = ((dict(tx.deltas), dict(tx.figures)) if with_savepoints else None), len(tx.noted)
-            later = len(tx.once_committed)
+            before = tx.counted() if with_savepoints else None
+            noted, later = len(tx.noted), len(tx.once_committed)
             try:
                 if with_savepoints:
                     tx.raw("SAVEPOINT request")
@@ -350,7 +350,7 @@ class Writer:
                     raise _Refused from error
                 if isinstance(request.error, Locked):  # nor do the others wait long for what it may have locked as well
                     tx.wait_briefly(1)
-                tx.deltas, tx.figures = before
+                tx.count_as(before)
                 del tx.noted[noted:], tx.once_committed[later:]
 
     def _locked(self, error: Exception, waited_s: float, tx: Tx) -> Locked | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from tests.ledgers import writing
 _put = sa.insert(meta).values(name=sa.bindparam("name_"), value=sa.bindparam("value_"))
 _all = sa.select(meta.c.name)
 _counts = sa.text("SELECT owner, status, n FROM _ledger.counts ORDER BY owner, status")
+_figures = sa.text("SELECT data FROM _ledger.figures")
 
 
 def put(tx: Tx, name: str) -> int:
@@ -183,15 +185,19 @@ async def test_counters_change_only_with_committed_rows(writer: Writer) -> None:
     """Each function counts once, although a batch with a failing one is run twice."""
 
     def counts(tx: Tx) -> None:
-        tx.count("ann", "QUEUED", 1)
+        tx.count("ann", "QUEUED", 2)
+        tx.move("ann", "QUEUED", "RUNNING", ("some", 1))
 
     def fails(tx: Tx) -> None:
         tx.count("ann", "QUEUED", 100)
+        tx.move("ann", "QUEUED", "RUNNING", ("some", 1))
         raise ValueError("mine")
 
     await together(writer, counts, fails, counts)
     found = {(row[0], row[1]): row[2] for row in writer.database.read_sync(lambda tx: tx.all(_counts))}
-    assert found == {("", "QUEUED"): 2, ("ann", "QUEUED"): 2}
+    assert found == dict.fromkeys([("", "QUEUED"), ("", "RUNNING"), ("ann", "QUEUED"), ("ann", "RUNNING")], 2)
+    (figures,) = writer.database.read_sync(lambda tx: tx.all(_figures))
+    assert json.loads(figures[0]) == [["some", 1, 2]]
 
 
 class Kind:

@@ -236,7 +236,7 @@ class Ledger:
                 added.add(at, data)
             else:
                 found.update({(handler, name): n for name, n in zip(COUNTS, counts, strict=True)})
-        for (_, handler), sums in added.sums.items():
+        for (_, handler), sums in added.sums().items():
             found.update({(handler, name): n for name, n in zip(COUNTS, sums.counts, strict=True)})
         return found
 
