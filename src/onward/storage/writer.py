@@ -338,7 +338,7 @@ class Writer:
                 if group is first_of_jobs:
                     self._connection.lock_jobs(tx, batch, in_order=_are_in_order(groups))
                 _run(tx, group)
-                if with_savepoints or group is groups[-1]:
+                if with_savepoints:  # else the last rows go with the commit: one wait less for a server's answer
                     tx.flush()
                 if not self._connection.is_open():
                     raise TransactionEnded(WENT_ON)  # noqa: TRY301 - as an error of the function

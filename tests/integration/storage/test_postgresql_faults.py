@@ -20,7 +20,7 @@ from onward.storage.tables import meta
 from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from tests.integration.storage.test_writer import names, put
-from tests.ledgers import writing
+from tests.ledgers import accept, writing
 from tests.servers import free_port, postgres_server
 
 _update = sa.update(meta).where(meta.c.name == sa.bindparam("name_")).values(value=sa.bindparam("value_"))
@@ -111,22 +111,29 @@ def test_a_commit_with_a_lost_answer_is_looked_up(
         assert row[0] == 1
 
 
-def test_a_commit_waits_for_the_server_as_often_as_it_has_to(postgres_ledger: str, tmp_path: Path) -> None:
-    """Once for its number and time, for each statement of its functions, and for its end: the server may be far."""
+@pytest.mark.parametrize(("function", "waits"), [("statement", 3), ("rows", 2)])
+def test_a_commit_waits_for_the_server_as_often_as_it_has_to(
+    function: str, waits: int, postgres_ledger: str, tmp_path: Path
+) -> None:
+    """For its number and time, for each statement of its functions, and for its end, which the last rows go with.
 
-    def function(tx: Tx) -> None:
+    The server may be far.
+    """
+
+    def statement(tx: Tx) -> None:
         put(tx, f"at {tx.now}")
         tx.count(None, "QUEUED", 1)
 
+    chosen: Callable[[Tx], object] = accept if function == "rows" else statement
     with writing(postgres_ledger) as writer, (tmp_path / "sent").open("w") as sent:
         for _ in range(6):  # then its statements are prepared
-            writer.run_sync(function)
+            writer.run_sync(chosen)
         connection = writer._connection._connection.pgconn
         connection.trace(sent.fileno())
-        writer.run_sync(function)
+        writer.run_sync(chosen)
         connection.untrace()
     messages = [line.split()[4] for line in (tmp_path / "sent").read_text().splitlines() if "\tF\t" in line]
-    assert (messages.count("Sync"), messages.count("Query")) == (3, 0)
+    assert (messages.count("Sync"), messages.count("Query")) == (waits, 0)
 
 
 def test_two_deadlocked_writers_both_finish(postgres_ledger: str) -> None:
