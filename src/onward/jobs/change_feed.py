@@ -197,7 +197,7 @@ class ChangeFeed:
         self._reads = 0
         self._put_since: Position | None = None  # while the changes of a read are given to subscriptions
         self._known: dict[str, int] = {}  # by job: the version that the last read has found
-        self._revision = Revision(database, timings.recheck_s)
+        self._revision = Revision(database, timings.change_recheck_s)
         self._looking: asyncio.TimerHandle | None = None
         self._changed_at = 0.0  # when a change was seen
         self._woken = asyncio.Event()
@@ -391,7 +391,7 @@ class ChangeFeed:
         elif self._end_watch is None or self._database.revision() is None:
             self._look_in(self._timings.quiet_poll_s)
         else:  # the watch tells of each commit
-            self._look_in(self._timings.recheck_s)
+            self._look_in(self._timings.change_recheck_s)
 
     @property
     def _is_quiet(self) -> bool:

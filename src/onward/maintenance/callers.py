@@ -28,7 +28,7 @@ class CallersJobs(Service):
         self._writer = writer
         self._dispatcher = dispatcher
         self._unconfirmed = Unconfirmed(timings.delivery_grace_s)
-        self._revision = Revision(writer.database, timings.recheck_s)
+        self._revision = Revision(writer.database, timings.change_recheck_s)
         self._interval_s = timings.commit_check_s
 
     async def run_once(self) -> float:
@@ -64,9 +64,18 @@ class CallersCounters(Service):
 
     def __init__(self, writer: Writer, timings: Timings) -> None:
         self._writer = writer
+        self._revision = Revision(writer.database, timings.change_recheck_s)
         self._interval_s = timings.reconcile_interval_s
 
     async def run_once(self) -> float:
-        if await self._writer.database.read(ledger.has_unfolded_counts):
-            await in_batches(self._writer, ledger.fold_counts, most=COUNTERS)
+        if self._revision.has_changed():
+            try:
+                if await self._writer.database.read(ledger.has_unfolded_counts):
+                    await in_batches(self._writer, ledger.fold_counts, most=COUNTERS)
+            except BaseException:
+                self._revision.forget()
+                raise
         return self._interval_s
+
+    def stand_by(self) -> None:
+        self._revision.forget()

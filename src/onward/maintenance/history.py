@@ -32,7 +32,7 @@ class History(Service):
     ) -> None:
         self._writer = writer
         self._clock = clock or LedgerClock()
-        self._revision = Revision(writer.database, timings.recheck_s)
+        self._revision = Revision(writer.database, timings.change_recheck_s)
         self._commits = ShortCommits(writer, most=COMMITS)
         self._interval_s = timings.history_interval_s
         self._clean_interval_s = timings.clean_interval_s

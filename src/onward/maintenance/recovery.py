@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs import dispatched, due, recovery, row
@@ -12,10 +13,21 @@ from onward.jobs.timings import Timings
 from onward.jobs.waiting import taken
 from onward.maintenance.service import Service
 from onward.storage.batches import in_batches
+from onward.storage.transaction import Tx
 from onward.storage.writer import Writer
 from onward.telemetry import logger
 
 ROWS = 2_000  # that one commit changes at most
+
+
+class _Found(NamedTuple):
+    """What a look has found."""
+
+    destinations: Collection[row.Destination]
+    seen: Snapshot
+    assigned: set[str]
+    orphans: Sequence[str]
+    any_left: bool
 
 
 class Recovery(Service):
@@ -40,11 +52,14 @@ class Recovery(Service):
         await self._reroute(destinations)
 
     async def run_once(self) -> float:
-        destinations, since = await self._writer.database.read(partial(due.destinations, since=self._since))
-        await self._reroute(destinations)
-        await self._free_orphans(destinations)
-        await self._expand_dispatched()
-        self._since = since
+        found = await self._writer.database.read(self._look)
+        self._assigned = found.assigned
+        await self._reroute(found.destinations)
+        for runner in found.orphans:
+            await self._free(runner)
+        if found.any_left:
+            await self._expand_dispatched()
+        self._since = found.seen
         return self._interval_s
 
     def stand_by(self) -> None:
@@ -52,31 +67,35 @@ class Recovery(Service):
         self._assigned.clear()
         self._locked.clear()
 
-    async def _free_orphans(self, destinations: Collection[row.Destination]) -> None:
+    def _look(self, tx: Tx) -> _Found:
+        """Read what there is to do, at once: most of a read's cost is the way to its thread and back."""
+        destinations, seen = due.destinations(tx, since=self._since)
         here = {name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere}
-        self._assigned |= {runner for backend, _, runner in destinations if runner is not None and backend in here}
-        read = self._writer.database.read
-        for runner in await read(partial(recovery.orphaned_runners, assigned=self._assigned)):
-            if not await read(partial(recovery.has_jobs, runner=runner)):
-                self._assigned.discard(runner)
-                continue
-            free = partial(recovery.release_orphan, runner=runner)
-            if jobs := await in_batches(self._writer, free, most=recovery.ROWS):
-                self._log.warning("jobs of a process that is gone wait again", jobs=jobs)
+        assigned = {runner for backend, _, runner in destinations if runner is not None and backend in here}
+        assigned |= self._assigned
+        orphans = recovery.orphaned_runners(tx, assigned=assigned)
+        return _Found(destinations, seen, assigned, orphans, dispatched.any_left(tx, older_than_us=self._grace_us))
+
+    async def _free(self, runner: str) -> None:
+        """Free the jobs of a runner that the ledger does not know."""
+        if not await self._writer.database.read(partial(recovery.has_jobs, runner=runner)):
+            self._assigned.discard(runner)
+            return
+        free = partial(recovery.release_orphan, runner=runner)
+        if jobs := await in_batches(self._writer, free, most=recovery.ROWS):
+            self._log.warning("jobs of a process that is gone wait again", jobs=jobs)
 
     async def _expand_dispatched(self) -> None:
         """Accept stored chunks of processes that have ended."""
-        grace_us = self._grace_us
-        if await self._writer.database.read(partial(dispatched.any_left, older_than_us=grace_us)):
-            dispatcher = self._dispatcher
-            await dispatched.expand_all(
-                self._writer,
-                dispatcher.accept_later,
-                dispatcher.dispatch_new,
-                enqueuer=dispatcher,
-                left=self._left,
-                older_than_us=grace_us,
-            )
+        dispatcher = self._dispatcher
+        await dispatched.expand_all(
+            self._writer,
+            dispatcher.accept_later,
+            dispatcher.dispatch_new,
+            enqueuer=dispatcher,
+            left=self._left,
+            older_than_us=self._grace_us,
+        )
 
     async def _reroute(self, destinations: Collection[row.Destination]) -> None:
         found = sorted({(backend, handler) for backend, handler, _ in destinations} | self._locked)

@@ -28,7 +28,7 @@ from tests.ledgers import accept, new_job
 
 pytestmark = pytest.mark.anyio
 DAY_S = 86_400.0
-AT_ONCE = Timings(recheck_s=0.0, clean_interval_s=0.0)
+AT_ONCE = Timings(recheck_s=0.0, change_recheck_s=0.0, clean_interval_s=0.0)
 HOURLY, EVER = "0 * * * *", "* * * * * *"
 _end = sa.update(jobs).values(status="SUCCEEDED", finished_at=sa.bindparam("at"))
 _count = sa.select(sa.func.count()).select_from(jobs)

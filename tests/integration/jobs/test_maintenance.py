@@ -113,7 +113,7 @@ async def test_a_ledger_that_has_not_changed_is_not_read(
     """The service reads after a commit, and not again before the next one."""
     application.write(tmp_path)
     project = settings.load(tmp_path, **application.tables({"database": {"url": ledger_url}}))
-    timings = Timings(heartbeat_s=3600.0, recheck_s=3600.0)
+    timings = Timings(heartbeat_s=3600.0, recheck_s=3600.0, change_recheck_s=3600.0)
     reads, read = 0, Database.read
 
     async def counted(database: Database, fn: Any) -> Any:
@@ -146,7 +146,7 @@ async def test_a_job_of_a_quiet_ledger_is_queued_at_its_time(
     """Time passes without a commit."""
     application.write(tmp_path)
     project = settings.load(tmp_path, **application.tables({"database": {"url": ledger_url}}))
-    timings = Timings(heartbeat_s=3600.0, recheck_s=3600.0)
+    timings = Timings(heartbeat_s=3600.0, recheck_s=3600.0, change_recheck_s=3600.0)
     async with run_process(project, Role.RUN, timings=timings) as parts, asyncio.timeout(60):
         service = DelayedJobs(parts.writer, parts.dispatcher, timings)
         job_id = (await delayed(parts, 0.3)).id
