@@ -32,7 +32,7 @@ import sqlalchemy as sa
 
 from benchmarks import progress
 from benchmarks.base import PROJECT, BenchError
-from benchmarks.without_history import leave_out
+from benchmarks.without_history import disable_history
 from onward import JobRequest, Onward, batch
 from onward.backends.base import Role
 from onward.config import settings
@@ -237,7 +237,7 @@ def _side(given: argparse.Namespace) -> Iterator[Ledger | Application | Emitting
         yield Emitting(given.count, given.jobs)
         return
     if given.kind == "past":
-        leave_out()
+        disable_history()
     writer = Writer(database)
     writer.start()
     if given.kind in ("single", "batch"):

@@ -9,7 +9,7 @@ from onward.jobs.states import JobStatus
 from onward.storage.transaction import Tx
 
 
-def accepted(tx: Tx, owner: str | None, handler: str, status: JobStatus) -> None:  # noqa: ARG001 - as the one it stands for
+def accepted(tx: Tx, owner: str | None, handler: str, status: JobStatus) -> None:  # noqa: ARG001 - the arguments of `history.accepted`
     """Stand in for `history.accepted`: count the job by its status alone."""
     tx.count(owner, status.value, 1)
 
@@ -25,11 +25,11 @@ def moved(
     tx.move(job.owner, source.value, target.value)
 
 
-def leave_out() -> None:
+def disable_history() -> None:
     """Let this process keep no history."""
     history.accepted, history.moved = accepted, moved
 
 
 if __name__ == "__main__":
-    leave_out()
+    disable_history()
     main.run()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from onward.runtime import garbage_collector
 from onward.storage.writer import Writer
@@ -27,6 +28,10 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A busy machine makes any example slow. A plugin's profile stays.
+    if settings.get_current_profile_name() in ("default", "ci"):
+        settings.register_profile("untimed", settings.get_profile(settings.get_current_profile_name()), deadline=None)
+        settings.load_profile("untimed")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,8 +1,9 @@
 """The changes of jobs, for subscribers: one reader a process, which reads the ledger and nothing else.
 
-A wake-up makes it read sooner; without one it reads every `Timings.change_poll_s` while there are subscriptions. A
-change that was committed before a read is never missed: on SQLite commits are numbered one after another, and on
-PostgreSQL each read adds the transactions that were going on at the read before, and are over now.
+A wake-up makes it read sooner; without one it looks for commits every `Timings.change_poll_s` while there are
+subscriptions, and reads if there are any. A change that was committed before a read is never missed: on SQLite commits
+are numbered one after another, and on PostgreSQL each read adds the transactions that were going on at the read before,
+and are over now.
 
 The file is long because its bounds hold only together: what is read, kept, missed and told of.
 """
@@ -391,7 +392,7 @@ class ChangeFeed:
         elif self._end_watch is None or self._database.revision() is None:
             self._look_in(self._timings.quiet_poll_s)
         else:  # the watch tells of each commit
-            self._look_in(self._timings.change_recheck_s)
+            self._look_in(self._timings.recheck_s)
 
     @property
     def _is_quiet(self) -> bool:

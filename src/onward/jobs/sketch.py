@@ -19,7 +19,7 @@ GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 BUCKETS = 256  # the last one holds all that is longer
 # A console asks for the hours of a week, or the minutes of an hour, every few seconds: all but the last are over.
 KEPT, KEPT_CHARACTERS = 600, 16_384  # decoded texts, and the longest of them
-_LONGEST = tuple(int(LEAST_US * GAMMA**of) for of in range(BUCKETS - 1))  # durations of each bucket but the last
+_LONGEST = tuple(int(LEAST_US * GAMMA**of) for of in range(BUCKETS - 1))  # microseconds, of each bucket but the last
 Sketch = dict[int, int]
 """The number of durations in each bucket that has any."""
 

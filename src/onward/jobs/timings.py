@@ -48,9 +48,10 @@ class Timings:
     quiet_after_s: float = 2.0
     recheck_s: float = 3.0
     """The ledger is read again by those who look for changes, though nothing seems to have changed: time alone makes
-    some jobs due. Longer than `heartbeat_s`: on PostgreSQL heartbeats are changes, and one reason to read is enough."""
+    some jobs due. Longer than `heartbeat_s`: on PostgreSQL other processes' heartbeats are changes, and one reason to
+    read is enough."""
     change_recheck_s: float = 15.0
-    """The same for those whose work comes with commits alone: no commit is known to be missed."""
+    """Services that wait for commits alone read the ledger again this often, in case a look for commits missed one."""
     tick_interval_s: float = 0.5
     """Maintenance looks, at the latest; delayed and blocked jobs are read if the ledger has changed, or one is due."""
     min_tick_s: float = 0.02

@@ -28,7 +28,7 @@ class CallersJobs(Service):
         self._writer = writer
         self._dispatcher = dispatcher
         self._unconfirmed = Unconfirmed(timings.delivery_grace_s)
-        self._revision = Revision(writer.database, timings.change_recheck_s)
+        self._revision = Revision(writer.database, timings.recheck_s)
         self._interval_s = timings.commit_check_s
 
     async def run_once(self) -> float:

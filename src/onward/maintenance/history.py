@@ -42,7 +42,11 @@ class History(Service):
 
     async def run_once(self) -> float:
         if self._revision.has_changed():
-            await self.add_up()
+            try:
+                await self.add_up()
+            except BaseException:
+                self._revision.forget()
+                raise
         if time.monotonic() >= self._clean_at:
             self._clean_at = time.monotonic() + self._clean_interval_s
             if await self._clock.is_trusted(self._writer.database):

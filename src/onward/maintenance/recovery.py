@@ -21,13 +21,13 @@ ROWS = 2_000  # that one commit changes at most
 
 
 class _Found(NamedTuple):
-    """What a look has found."""
+    """The work that one pass of the service has found."""
 
     destinations: Collection[row.Destination]
     seen: Snapshot
     assigned: set[str]
     orphans: Sequence[str]
-    any_left: bool
+    any_chunks: bool
 
 
 class Recovery(Service):
@@ -57,7 +57,7 @@ class Recovery(Service):
         await self._reroute(found.destinations)
         for runner in found.orphans:
             await self._free(runner)
-        if found.any_left:
+        if found.any_chunks:
             await self._expand_dispatched()
         self._since = found.seen
         return self._interval_s
@@ -68,7 +68,7 @@ class Recovery(Service):
         self._locked.clear()
 
     def _look(self, tx: Tx) -> _Found:
-        """Read what there is to do, at once: most of a read's cost is the way to its thread and back."""
+        """Read all that a pass needs in one read, whose cost is mostly the way to its thread and back."""
         destinations, seen = due.destinations(tx, since=self._since)
         here = {name for name, backend in self._dispatcher.backends.items() if not backend.runs_elsewhere}
         assigned = {runner for backend, _, runner in destinations if runner is not None and backend in here}

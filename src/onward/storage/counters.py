@@ -1,4 +1,4 @@
-"""The end of a transaction: the counters of jobs by status, and the figures of the history, in one statement or two."""
+"""The end of a transaction: its buffered rows, the counters of jobs by status, and the figures of the history."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ INSERT INTO _ledger.figures (at, data) VALUES (CAST(:at AS BIGINT), :data)
 
 
 def write(tx: Tx, slot: int) -> None:
-    """Write what the functions of the transaction have counted; the counters are locked in the order of their keys."""
+    """Write the buffered rows, and what the functions have counted; counters are locked in the order of their keys."""
+    tx.flush()
     moved = [(owner, status, n) for (owner, status), n in sorted(tx.deltas.items()) if n]
     figures = tx.figures
     data = orjson.dumps([(*key, n) for key, n in figures.items()]).decode() if figures else None

@@ -226,7 +226,7 @@ class WriteConnection(ABC):
 
     @abstractmethod
     def commit(self, tx: Tx, slot: int, deadline: float) -> None:
-        """Write the counters, in the slot's rows, and commit durably.
+        """Write the buffered rows, the counters, in the slot's rows, and the history's figures, and commit durably.
 
         Raises the driver's errors, and then nothing was written.
         """

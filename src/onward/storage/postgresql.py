@@ -278,6 +278,11 @@ def for_rows(text: str, types: Mapping[str, str]) -> str:
     return f"WITH each AS MATERIALIZED (SELECT * FROM {each}) {change} FROM each WHERE {by_key} AND {conditions}"  # noqa: S608 - as above
 
 
+def is_refusal(error: Exception) -> bool:
+    """Return whether the server has refused a statement, and so rolls the transaction back; else it may be away."""
+    return getattr(getattr(error, "diag", None), "severity_nonlocalized", None) == "ERROR"
+
+
 def without(snapshot: bytes, transactions: Collection[int]) -> tuple[int, int, bytes]:
     """Return a snapshot's oldest open transaction, next one and open ones, as if the newest had not been.
 
@@ -324,6 +329,7 @@ class PostgreSQLWriteConnection(WriteConnection):
         self._mark = ""
 
     def _prepare(self, connection: Any) -> None:
+        self._heartbeats.clear()  # a server that has crashed gives the numbers of unfinished transactions out again
         self._database.driver.begin_read(connection)
         Tx(self._database, connection).execute(WRITERS_MARK, writer=self._writer)
         self._database.driver.end_read(connection)
@@ -353,7 +359,7 @@ class PostgreSQLWriteConnection(WriteConnection):
                 counters.write(tx, slot)
                 tx.raw("COMMIT")
         except Exception as error:
-            definite = self._database.driver.is_transient(error) or not self.is_lost(error)
+            definite = self._database.driver.is_transient(error) or not self.is_lost(error) or is_refusal(error)
             if definite or not self._was_committed(deadline):
                 raise
 

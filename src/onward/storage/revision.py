@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ POLL_S = 0.03  # between two looks of the thread, while somebody asks as often
 OFTEN_S = 0.045
 WATCH_POLL_S = 0.075  # else: most of what an idle server costs are these looks
 RECONNECT_S = 0.5
+STALE_S = 1.0  # after which an answer counts no more: the next one may be on its way over a network that is cut
 UNUSED_S = 5.0  # after which the thread ends; the next question starts it again
 
 
@@ -103,6 +103,7 @@ class RevisionReader:
         self._asked_at = 0.0
         self._was_asked = False  # before the last look
         self._latest: int | None = None
+        self._looked_at = 0.0
         self._watchers: list[Callable[[], None]] = []
 
     def revision(self) -> int | None:
@@ -115,7 +116,7 @@ class RevisionReader:
                 self._disconnect()
                 return None
         self._start()
-        return self._latest
+        return self._latest if self._asked_at - self._looked_at < STALE_S else None
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Call the function in the thread after each change, until the returned one is called."""
@@ -151,8 +152,9 @@ class RevisionReader:
                 connection = self._database.connect()
                 try:
                     while self._is_used() and not self._closed.is_set():
-                        time.sleep(self._pause_s())  # a wait for `_closed` costs half as much again as the look
+                        sleep(self._pause_s())  # a wait for `_closed` costs half as much again as the look
                         found = self._database.driver.read_revision(connection)
+                        self._looked_at = monotonic()
                         if found != self._latest:
                             self._latest = found
                             for changed in list(self._watchers):

@@ -151,7 +151,7 @@ class Tx:
     def part(self) -> Iterator[None]:
         """Undo the statements of the block where one of them raises; the transaction goes on with those before it."""
         self.flush()
-        counted, noted, later = self.counted(), len(self.noted), len(self.once_committed)
+        counted, noted, later = self.copy_counts(), len(self.noted), len(self.once_committed)
         self.raw("SAVEPOINT part")
         try:
             yield
@@ -163,7 +163,7 @@ class Tx:
             except Exception:  # noqa: BLE001 - a statement has ended the transaction, or the connection
                 raise TransactionEnded("the database has ended the transaction of a refused statement") from error
             self.raw("RELEASE SAVEPOINT part")
-            self.count_as(counted)
+            self.restore_counts(counted)
             del self.noted[noted:], self.once_committed[later:]
             raise
         self.raw("RELEASE SAVEPOINT part")
@@ -222,9 +222,9 @@ class Tx:
         self._driver.limit_lock_waits(self, ms)
 
     def move(self, owner: str | None, source: str, target: str, figure: tuple[Any, ...] | None = None) -> None:
-        """Count a job out of one status and into another, and a figure of the history, as the two functions below.
+        """Count a job's move from one status to another, and a figure of the history.
 
-        The moves of a commit are much alike, so each is one entry until their sums are asked for.
+        Equal moves are one entry, which is added to `deltas` and `figures` when these are read.
         """
         moves = self._moves
         key = (owner, source, target, figure)
@@ -245,7 +245,7 @@ class Tx:
 
     @property
     def deltas(self) -> dict[tuple[str, str], int]:
-        """How far the counters have moved, by owner ("" for all jobs) and status."""
+        """How far the counters have moved, by owner ("" for all jobs) and status: the dictionary itself, to add to."""
         if self._moves:
             self._add_moves()
         return self._deltas
@@ -265,12 +265,12 @@ class Tx:
             if figure is not None:
                 self.add_figure(figure, n)
 
-    def counted(self) -> Counted:
-        """Return what has been counted so far, for `count_as`."""
+    def copy_counts(self) -> Counted:
+        """Return what has been counted so far, for `restore_counts`."""
         return dict(self.deltas), dict(self.figures)
 
-    def count_as(self, counted: Counted) -> None:
-        """Forget what has been counted since, because it is rolled back."""
+    def restore_counts(self, counted: Counted) -> None:
+        """Forget what has been counted since the copy, because it is rolled back."""
         self._deltas, self._figures = counted
         self._moves = {}
 

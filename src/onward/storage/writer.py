@@ -22,7 +22,7 @@ from operator import attrgetter, le
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from onward.storage import lock_order
-from onward.storage.base import DiskFull, FileReplaced, Locked, TransactionEnded, Unavailable
+from onward.storage.base import DiskFull, FileReplaced, Locked, StorageError, TransactionEnded, Unavailable
 from onward.storage.engine import Database
 from onward.storage.ledger_outage import Outage
 from onward.storage.lock_order import ALONE, ROWS, LockOrder, Rank
@@ -316,7 +316,7 @@ class Writer:
             self._connection.commit(tx, self._slot, deadline)
         except Exception as error:
             locked = self._locked(error, tx.lock_wait_s, tx)
-            if locked is None and (self._connection.is_lost(error) or not self.database.driver.is_error(error)):
+            if locked is None and (isinstance(error, StorageError) or self._connection.is_lost(error)):
                 raise
             for request in batch:
                 request.error = locked or error
@@ -330,7 +330,7 @@ class Writer:
         for group in groups:
             request = group[0]
             request.error = None
-            before = tx.counted() if with_savepoints else None
+            before = tx.copy_counts() if with_savepoints else None
             noted, later = len(tx.noted), len(tx.once_committed)
             try:
                 if with_savepoints:
@@ -338,8 +338,8 @@ class Writer:
                 if group is first_of_jobs:
                     self._connection.lock_jobs(tx, batch, in_order=_are_in_order(groups))
                 _run(tx, group)
-                if with_savepoints:  # else the last rows go with the commit: one wait less for a server's answer
-                    tx.flush()
+                if with_savepoints or request.of_project:  # so that an error of its rows is its own
+                    tx.flush()  # else the last rows go with the commit: one wait less for a server's answer
                 if not self._connection.is_open():
                     raise TransactionEnded(WENT_ON)  # noqa: TRY301 - as an error of the function
                 if with_savepoints:
@@ -350,7 +350,7 @@ class Writer:
                     raise _Refused from error
                 if isinstance(request.error, Locked):  # nor do the others wait long for what it may have locked as well
                     tx.wait_briefly(1)
-                tx.count_as(before)
+                tx.restore_counts(before)
                 del tx.noted[noted:], tx.once_committed[later:]
 
     def _locked(self, error: Exception, waited_s: float, tx: Tx) -> Locked | None:

@@ -309,7 +309,7 @@ async def test_a_sqlite_ledger_that_has_not_changed_is_not_read(
     sqlite_ledger: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of commits is enough to know it, and a later change is still seen."""
-    timings = Timings(change_poll_s=0.002, quiet_after_s=math.inf, change_recheck_s=3600.0)
+    timings = Timings(change_poll_s=0.002, quiet_after_s=math.inf, recheck_s=3600.0, change_recheck_s=3600.0)
     looks, reads = 0, 0
     has_changed, read = Revision.has_changed, Database.read
 
@@ -340,7 +340,9 @@ async def test_a_sqlite_ledger_that_has_not_changed_is_not_read(
 
 async def test_a_quiet_ledger_tells_of_a_change_between_two_looks(ledger_url: str, anyio_backend: str) -> None:
     """The look for commits wakes the reader, which therefore has no reason to wake up by itself."""
-    timings = Timings(change_poll_s=0.002, quiet_after_s=-1.0, quiet_poll_s=3600.0, change_recheck_s=3600.0)
+    timings = Timings(
+        change_poll_s=0.002, quiet_after_s=-1.0, quiet_poll_s=3600.0, recheck_s=3600.0, change_recheck_s=3600.0
+    )
     with writing(ledger_url) as writer:
         jobs = [await writer.run(accept) for _ in range(2)]
         changes = ChangeFeed(writer.database, timings)
@@ -357,7 +359,9 @@ async def test_a_commit_while_the_first_subscription_begins_is_seen_soon(
     ledger_url: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wake-up is dropped, and the next look of an earlier subscription is far away."""
-    timings = Timings(change_poll_s=0.002, quiet_after_s=-1.0, quiet_poll_s=3600.0, change_recheck_s=3600.0)
+    timings = Timings(
+        change_poll_s=0.002, quiet_after_s=-1.0, quiet_poll_s=3600.0, recheck_s=3600.0, change_recheck_s=3600.0
+    )
     with writing(ledger_url) as writer, writing(ledger_url) as other:
         job = await other.run(accept)
         changes, loop = ChangeFeed(writer.database, timings), asyncio.get_running_loop()
@@ -402,7 +406,9 @@ async def test_a_subscription_after_the_close_watches_nothing(
 async def test_changes_that_could_not_be_read_are_read_again_without_a_further_commit(
     postgres_ledger: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timings = Timings(change_poll_s=0.002, quiet_after_s=-1.0, quiet_poll_s=3600.0, change_recheck_s=3600.0)
+    timings = Timings(
+        change_poll_s=0.002, quiet_after_s=-1.0, quiet_poll_s=3600.0, recheck_s=3600.0, change_recheck_s=3600.0
+    )
     monkeypatch.setattr(change_feed, "ERROR_PAUSE_S", 0.01)
     with writing(postgres_ledger) as writer:
         job = await writer.run(accept)

@@ -17,13 +17,17 @@ from onward.jobs import ledger
 from onward.jobs.model import Job, Visible
 from onward.jobs.states import JobStatus
 from onward.jobs.timings import Timings
+from onward.maintenance.callers import CallersCounters
+from onward.maintenance.history import History
 from onward.maintenance.redelivery import BlockedJobs
 from onward.maintenance.scheduler import DelayedJobs
 from onward.runtime.wiring import Runtime, run_process
+from onward.storage.base import Unavailable
 from onward.storage.engine import Database
 from onward.storage.tables import jobs
 from onward.storage.transaction import Tx
 from tests import application
+from tests.ledgers import accept, writing
 
 S = JobStatus
 pytestmark = pytest.mark.anyio
@@ -152,3 +156,30 @@ async def test_a_job_of_a_quiet_ledger_is_queued_at_its_time(
         job_id = (await delayed(parts, 0.3)).id
         while (job := await parts.database.read(lambda tx: ledger.get(tx, job_id))) and job.status is not S.QUEUED:
             await asyncio.sleep(await service.run_once())
+
+
+@pytest.mark.parametrize("kind", [CallersCounters, History])
+async def test_what_a_commit_brings_is_read_again_after_a_failure(
+    kind: type[CallersCounters | History], sqlite_ledger: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No later commit announces it."""
+    timings, reads = Timings(recheck_s=3600.0, change_recheck_s=3600.0), 0
+
+    async def fails(_function: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        raise Unavailable("the connection was lost")
+
+    with writing(sqlite_ledger) as writer:
+        service = History(writer, None, timings) if kind is History else CallersCounters(writer, timings)
+        while service._revision.has_changed():
+            await asyncio.sleep(0.01)
+        await writer.run(accept)
+        monkeypatch.setattr(writer.database, "read", fails)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await service.run_once()
+        assert reads == 2
+        service._revision.has_changed()
+        await service.run_once()
+        assert reads == 2

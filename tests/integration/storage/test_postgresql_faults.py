@@ -14,7 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from onward.jobs.timings import Timings
-from onward.storage.base import Unavailable
+from onward.storage.base import DiskFull, Unavailable
+from onward.storage.counters import FIGURES
 from onward.storage.engine import Database
 from onward.storage.tables import meta
 from onward.storage.transaction import Tx
@@ -111,11 +112,37 @@ def test_a_commit_with_a_lost_answer_is_looked_up(
         assert row[0] == 1
 
 
+REFUSE = """
+CREATE FUNCTION _ledger.refuse() RETURNS trigger LANGUAGE plpgsql AS
+$$BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '{}'; END$$
+"""
+REFUSES = "CREATE TRIGGER refuse BEFORE INSERT ON _ledger.figures FOR EACH ROW EXECUTE FUNCTION _ledger.refuse()"
+
+
+@pytest.mark.parametrize(("state", "error"), [("53100", DiskFull), ("57014", Unavailable)])
+def test_the_servers_refusal_of_a_last_row_is_no_lost_answer(
+    state: str, error: type[Exception], postgres_ledger: str
+) -> None:
+    """Nothing was committed, and there is no outcome to look for: the answer comes at once."""
+    runs: list[int] = []
+
+    def function(tx: Tx) -> None:
+        runs.append(tx.change)
+        tx.insert(FIGURES, {"at": 1, "data": "[]"})
+
+    with writing(postgres_ledger) as writer:
+        for statement in (REFUSE.format(state), REFUSES):
+            writer.run_sync(lambda tx, statement=statement: tx.execute(sa.text(statement)))  # type: ignore[misc]
+        with pytest.raises(error):
+            writer.run_sync(function)
+        assert len(runs) == 1
+
+
 @pytest.mark.parametrize(("function", "waits"), [("statement", 3), ("rows", 2)])
 def test_a_commit_waits_for_the_server_as_often_as_it_has_to(
     function: str, waits: int, postgres_ledger: str, tmp_path: Path
 ) -> None:
-    """For its number and time, for each statement of its functions, and for its end, which the last rows go with.
+    """For its number and time, for each statement of its functions, and for its commit, together with the last rows.
 
     The server may be far.
     """

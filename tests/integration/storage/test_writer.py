@@ -16,8 +16,10 @@ import sqlalchemy as sa
 import structlog
 
 from database import users
+from onward.jobs import ledger
 from onward.storage import ledger_outage, lock_order
 from onward.storage.base import DiskFull, Unavailable
+from onward.storage.counters import FIGURES
 from onward.storage.engine import Database
 from onward.storage.lock_order import ALONE, LAST, PROCESSES, ROWS
 from onward.storage.tables import meta
@@ -198,6 +200,53 @@ async def test_counters_change_only_with_committed_rows(writer: Writer) -> None:
     assert found == dict.fromkeys([("", "QUEUED"), ("", "RUNNING"), ("ann", "QUEUED"), ("ann", "RUNNING")], 2)
     (figures,) = writer.database.read_sync(lambda tx: tx.all(_figures))
     assert json.loads(figures[0]) == [["some", 1, 2]]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("wrong", ["taken", "too large", "half a character"])
+async def test_a_last_row_that_is_refused_at_the_commit_is_its_own_functions_error(
+    writer: Writer, wrong: str, *, alone: bool
+) -> None:
+    """The row is buffered, and goes with the commit; the functions beside it are written, without an outage."""
+
+    def insert(tx: Tx, at: object, data: object = "[]") -> None:
+        tx.insert(FIGURES, {"at": at, "data": data})
+
+    def taken(tx: Tx) -> None:
+        insert(tx, None)  # it may not be null
+
+    def too_large(tx: Tx) -> None:
+        insert(tx, 2**70)
+
+    def half(tx: Tx) -> None:
+        insert(tx, 1, "\ud800")
+
+    def right(tx: Tx) -> None:
+        insert(tx, 7)
+
+    function = {"taken": taken, "too large": too_large, "half a character": half}[wrong]
+    found = await together(writer, *([] if alone else [right]), function)
+    assert isinstance(found[-1], Exception)
+    assert not isinstance(found[-1], Unavailable)
+    assert found[:-1] == [None] * (not alone)
+    assert not writer.failing
+    assert len(writer.database.read_sync(lambda tx: tx.all(_figures))) == (not alone)
+
+
+async def test_moves_of_a_part_that_is_undone_are_not_counted(writer: Writer) -> None:
+    def function(tx: Tx) -> int:
+        tx.move("ann", "QUEUED", "RUNNING", ("some", 1))
+        with suppress(ValueError), tx.part():
+            tx.move("ann", "QUEUED", "RUNNING", ("some", 1))
+            raise ValueError
+        tx.move("ann", "RUNNING", "SUCCEEDED", ("some", 2))
+        return ledger.count_open(tx, "ann")
+
+    assert await writer.run(function) == -1
+    found = {(row[0], row[1]): row[2] for row in writer.database.read_sync(lambda tx: tx.all(_counts))}
+    assert {key[1]: n for key, n in found.items() if key[0] == "ann" and n} == {"QUEUED": -1, "SUCCEEDED": 1}
+    (figures,) = writer.database.read_sync(lambda tx: tx.all(_figures))
+    assert json.loads(figures[0]) == [["some", 1, 1], ["some", 2, 1]]
 
 
 class Kind:

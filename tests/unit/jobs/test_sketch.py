@@ -56,3 +56,14 @@ def test_every_duration_has_a_bucket() -> None:
     assert sketch.bucket(-5) == sketch.bucket(0) == 0
     assert sketch.bucket(10**18) == sketch.BUCKETS - 1
     assert set(sketch.percentiles({}).values()) == {None}
+
+
+def test_buckets_are_those_of_the_logarithm() -> None:
+    """Ledgers hold buckets that were computed by it."""
+    for of, longest in enumerate(sketch._LONGEST):
+        assert sketch.bucket(longest) == of
+        assert sketch.bucket(longest + 1) == of + 1
+    for us in (101, 110, 111, 1_000, 123_456, 10**9, 10**12):
+        assert sketch.bucket(us) == min(
+            math.ceil(math.log(us / sketch.LEAST_US) / math.log(sketch.GAMMA)), sketch.BUCKETS - 1
+        )

@@ -118,7 +118,7 @@ def figures_late() -> None:
         def written(tx: Any, slot: int) -> None:
             if tx.figures:
                 late.append(tx.figures)
-                tx.count_as((tx.deltas, late.pop(0)))
+                tx.restore_counts((tx.deltas, late.pop(0)))
             write(tx, slot)
 
         return written
