@@ -93,10 +93,14 @@ async def test_an_admin_sees_all_and_each_viewer_her_own(api: Api) -> None:
     ada, bob, admin = header("ada"), header("bob"), header("root", "admin")
     hers, his = await process(api, ada), await process(api, bob)
     lists = {
-        who: {job["id"] for job in (await ask(api, headers, "{ jobs { nodes { id } } }"))["data"]["jobs"]["nodes"]}
+        who: {
+            (job["id"], job["owner"])
+            for job in (await ask(api, headers, "{ jobs { nodes { id owner } } }"))["data"]["jobs"]["nodes"]
+        }
         for who, headers in {"ada": ada, "bob": bob, "admin": admin, "nobody": {}}.items()
     }
-    assert lists == {"ada": {hers}, "bob": {his}, "admin": {hers, his}, "nobody": set()}
+    of_ada, of_bob = (hers, "ada"), (his, "bob")
+    assert lists == {"ada": {of_ada}, "bob": {of_bob}, "admin": {of_ada, of_bob}, "nobody": set()}
 
 
 MUTATIONS = {

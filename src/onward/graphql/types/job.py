@@ -193,6 +193,9 @@ class Job(Node):
     )
     can_cancel: bool
     can_retry: bool
+    owner: strawberry.ID | None = strawberry.field(
+        description="The viewer whose job it is, by id; null for a job of nobody's."
+    )
     limit_key: str | None = strawberry.field(
         description="The key of its handler's limit, as in `crm:acme`: the limit's name, and the parameter's value."
     )

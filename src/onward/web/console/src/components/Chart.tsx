@@ -37,10 +37,10 @@ export function Chart({ label, at, series, format, stepped = false }: Properties
     const tone = (name: string) => () => resolved(element, name);
     const axis = { stroke: tone('faint'), grid: { stroke: tone('line'), width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
     const made = new uPlot({
-      width: Math.max(100, element.clientWidth), height: HEIGHT, legend: { show: false }, padding: [8, 4, 0, 0],
+      width: Math.max(100, element.clientWidth), height: HEIGHT, legend: { show: false }, padding: [8, 20, 0, 0],
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
       scales: { y: { range: (_plot, _low, high) => [0, (high || 1) * 1.05] } },
-      axes: [{ ...axis, grid: { show: false }, size: 26, space: 60, values: (_plot, values) => marks(values) }, { ...axis, size: 58, values: (_plot, values) => values.map((value) => shownFormat.current(value)) }],
+      axes: [{ ...axis, grid: { show: false }, size: 26, space: 60, values: (_plot, values) => marks(values) }, { ...axis, size: (_plot, values) => 14 + 6.5 * Math.max(4, ...(values ?? []).map(({ length }) => length)), values: (_plot, values) => values.map((value) => shownFormat.current(value)) }],
       series: [{}, ...series.map(({ name, tone: of, filled }) => ({
         label: name, stroke: tone(of), width: 1.75, spanGaps: true, points: { show: (plot: uPlot, index: number) => !stepped && known(plot.data[index]!) < MARKED, size: 5 },
         ...(filled ? { fill: () => `color-mix(in srgb, ${resolved(element, of)} 18%, transparent)` } : {}),

@@ -46,21 +46,21 @@ export type JobsVariables = Exact<{
 }>;
 
 
-export type Jobs = { jobs: { nodes: Array<{ waitingFor: string | null, id: string, handler: string, status: JobStatus, version: number, done: boolean, backend: string, createdAt: string, runAt: string | null, startedAt: string | null, finishedAt: string | null, reason: string | null, progress: { completed: number, total: number | null, message: string | null } | null, error: { code: string, message: string } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+export type Jobs = { jobs: { nodes: Array<{ waitingFor: string | null, id: string, handler: string, status: JobStatus, version: number, done: boolean, backend: string, owner: string | null, createdAt: string, runAt: string | null, startedAt: string | null, finishedAt: string | null, reason: string | null, progress: { completed: number, total: number | null, message: string | null } | null, error: { code: string, message: string } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
-export type Row = { id: string, handler: string, status: JobStatus, version: number, done: boolean, backend: string, createdAt: string, runAt: string | null, startedAt: string | null, finishedAt: string | null, reason: string | null, progress: { completed: number, total: number | null, message: string | null } | null, error: { code: string, message: string } | null };
+export type Row = { id: string, handler: string, status: JobStatus, version: number, done: boolean, backend: string, owner: string | null, createdAt: string, runAt: string | null, startedAt: string | null, finishedAt: string | null, reason: string | null, progress: { completed: number, total: number | null, message: string | null } | null, error: { code: string, message: string } | null };
 
 export type JobsUpdatedVariables = Exact<{
   filter?: JobFilter | null | undefined;
 }>;
 
 
-export type JobsUpdated = { jobsUpdated: { id: string, handler: string, status: JobStatus, version: number, done: boolean, backend: string, createdAt: string, runAt: string | null, startedAt: string | null, finishedAt: string | null, reason: string | null, progress: { completed: number, total: number | null, message: string | null } | null, error: { code: string, message: string } | null } };
+export type JobsUpdated = { jobsUpdated: { id: string, handler: string, status: JobStatus, version: number, done: boolean, backend: string, owner: string | null, createdAt: string, runAt: string | null, startedAt: string | null, finishedAt: string | null, reason: string | null, progress: { completed: number, total: number | null, message: string | null } | null, error: { code: string, message: string } | null } };
 
 export const jobs: Operation<Jobs, JobsVariables> = {
-  text: "query jobs($first: Int, $after: String, $last: Int, $before: String, $filter: JobFilter) {\n  jobs(first: $first, after: $after, last: $last, before: $before, filter: $filter) {\n    nodes { ...Row waitingFor }\n    pageInfo { hasNextPage hasPreviousPage startCursor endCursor }\n  }\n}\nfragment Row on Job {\n  id\n  handler\n  status\n  version\n  done\n  backend\n  createdAt\n  runAt\n  startedAt\n  finishedAt\n  progress { completed total message }\n  error { code message }\n  reason\n}",
+  text: "query jobs($first: Int, $after: String, $last: Int, $before: String, $filter: JobFilter) {\n  jobs(first: $first, after: $after, last: $last, before: $before, filter: $filter) {\n    nodes { ...Row waitingFor }\n    pageInfo { hasNextPage hasPreviousPage startCursor endCursor }\n  }\n}\nfragment Row on Job {\n  id\n  handler\n  status\n  version\n  done\n  backend\n  owner\n  createdAt\n  runAt\n  startedAt\n  finishedAt\n  progress { completed total message }\n  error { code message }\n  reason\n}",
 };
 
 export const jobsUpdated: Operation<JobsUpdated, JobsUpdatedVariables> = {
-  text: "subscription jobsUpdated($filter: JobFilter) {\n  jobsUpdated(filter: $filter) { ...Row }\n}\nfragment Row on Job {\n  id\n  handler\n  status\n  version\n  done\n  backend\n  createdAt\n  runAt\n  startedAt\n  finishedAt\n  progress { completed total message }\n  error { code message }\n  reason\n}",
+  text: "subscription jobsUpdated($filter: JobFilter) {\n  jobsUpdated(filter: $filter) { ...Row }\n}\nfragment Row on Job {\n  id\n  handler\n  status\n  version\n  done\n  backend\n  owner\n  createdAt\n  runAt\n  startedAt\n  finishedAt\n  progress { completed total message }\n  error { code message }\n  reason\n}",
 };

@@ -8,8 +8,9 @@ import { StatusMark } from '../components/StatusMark';
 import { Time } from '../components/Time';
 import { count, plural } from '../format';
 import { announce, notice } from '../notices';
-import { go, toJob, useRoute } from '../route';
+import { go, href, toJob, useRoute } from '../route';
 import { RETRYABLE, STATUSES, TERMINAL, type Status } from '../status';
+import { useViewer } from '../viewer';
 import { JobPage } from './job';
 import { asInput, crossed, readFilter, readPlace, toJobs, unreadable, type Filter, type Place } from './jobs/filter';
 import { FilterForm } from './jobs/form';
@@ -64,6 +65,7 @@ function Matching({ search }: { search: string }) {
 }
 
 function Rows({ filter, place }: { filter: Filter; place: Place }) {
+  const admin = useViewer()?.admin ?? false;
   const frame = useRef<HTMLDivElement>(null);
   const held = () => frame.current?.querySelector('tbody')?.matches(':hover, :focus-within') ?? false;
   const { list, listed: { rows, fresh, newest, info, error } } = useList(filter, place, held);
@@ -90,7 +92,7 @@ function Rows({ filter, place }: { filter: Filter; place: Place }) {
       <div class="frame" ref={frame}>
         {rows?.length ? (
           <Table
-            label="Jobs" kind="jobs" columns={COLUMNS} rows={rows} rowKey={({ id }) => id}
+            label="Jobs" kind="jobs" columns={admin ? COLUMNS : OWN_COLUMNS} rows={rows} rowKey={({ id }) => id}
             rowProps={(job) => ({ 'data-job': job.id, 'data-left': list && !list.matches(job) ? '' : undefined })}
           />
         ) : null}
@@ -137,10 +139,12 @@ const COLUMNS: readonly Column<Item>[] = [
       <a href={toJob(id)} class="mono" title={id}><span>{id.slice(0, -SHOWN)}</span><span>{id.slice(-SHOWN)}</span></a>
     ),
   },
+  { name: 'owner', head: 'Owner', width: 8, away: true, cell: ({ owner }) => owner && <a href={href('jobs', { owner })}>{owner}</a> },
   { name: 'backend', head: 'Backend', width: 7, away: true, cell: (job) => job.backend },
   { name: 'created', head: 'Accepted', width: 9, cell: (job) => <Time at={job.createdAt} /> },
   { name: 'took', head: 'Took', width: 6, cell: took },
 ];
+const OWN_COLUMNS = COLUMNS.filter(({ name }) => name !== 'owner'); // who is no admin sees their own jobs alone
 
 function Note({ job }: { job: Item }) {
   const words = note(job, job.waitingFor);

@@ -16,6 +16,7 @@ export function Facts({ job }: { job: Whole }) {
     ['Reason for cancelling', job.reason],
     ['Waited', job.startedAt && length(between(job.createdAt, job.startedAt))],
     ['Took', job.finishedAt && job.attempts.length > 0 && took(job)],
+    ['Owner', job.owner && <a href={href('jobs', { owner: job.owner })}>{job.owner}</a>],
     ['Backend', job.backend],
     ['Queue', job.queue !== 'default' && job.queue],
     ['Limit key', job.limitKey],
