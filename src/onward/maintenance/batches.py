@@ -21,7 +21,7 @@ class UnfinishedBatches(Service):
     def __init__(self, writer: Writer, keeper: BatchKeeper, timings: Timings) -> None:
         self._database = writer.database
         self._keeper = keeper
-        self._revision = Revision(writer.database, timings.recheck_s)
+        self._revision = Revision(writer.database, timings.change_recheck_s)
         self._interval_s = timings.tick_interval_s
         self._since: Snapshot | None = None  # what was seen at the last look; None looks at every unfinished batch
 
