@@ -92,7 +92,7 @@ function Rows({ filter, place }: { filter: Filter; place: Place }) {
       <div class="frame" ref={frame}>
         {rows?.length ? (
           <Table
-            label="Jobs" kind="jobs" columns={admin ? COLUMNS : OWN_COLUMNS} rows={rows} rowKey={({ id }) => id}
+            label="Jobs" kind="jobs" columns={admin && rows.some(({ owner }) => owner) ? COLUMNS : WITHOUT_OWNER} rows={rows} rowKey={({ id }) => id}
             rowProps={(job) => ({ 'data-job': job.id, 'data-left': list && !list.matches(job) ? '' : undefined })}
           />
         ) : null}
@@ -144,7 +144,7 @@ const COLUMNS: readonly Column<Item>[] = [
   { name: 'created', head: 'Accepted', width: 9, cell: (job) => <Time at={job.createdAt} /> },
   { name: 'took', head: 'Took', width: 6, cell: took },
 ];
-const OWN_COLUMNS = COLUMNS.filter(({ name }) => name !== 'owner'); // who is no admin sees their own jobs alone
+const WITHOUT_OWNER = COLUMNS.filter(({ name }) => name !== 'owner'); // who is no admin sees their own jobs alone
 
 function Note({ job }: { job: Item }) {
   const words = note(job, job.waitingFor);
