@@ -120,6 +120,24 @@ async def test_a_process_says_what_it_runs_and_a_refused_drain_says_why(
         await expect(worker.get_by_role("alert")).to_contain_text("There is no such worker")
 
 
+async def test_the_owners_of_jobs_are_shown_and_lead_to_theirs(
+    watched: Watched, served: str, console_packages: Path
+) -> None:
+    """Open servers have none, so one is in the answer."""
+    page, job = watched.page, process(served, "owned")
+
+    def own(data: dict[str, Any]) -> None:
+        for one in [*data.get("jobs", {}).get("nodes", ()), *([data["job"]] if data.get("job") else ())]:
+            if one["id"] == job and "handler" in one:
+                one["owner"] = "ada & bob"
+
+    async with changed_answers(page, own):
+        await opened(watched, served, "#/jobs")
+        owner = page.get_by_role("table").get_by_role("link", name="ada & bob")
+        await expect(owner).to_have_attribute("href", "#/jobs?owner=ada+%26+bob")
+        await no_findings(page, console_packages)
+
+
 async def test_a_schedule_is_made_run_paused_and_deleted(watched: Watched, served: str, console_packages: Path) -> None:
     page = await opened(watched, served, "#/schedules")
     await page.get_by_text("New schedule").click()
