@@ -83,7 +83,7 @@ async def test_a_job_that_a_caller_has_locked_is_not_delivered_at_each_look(
 
     backends = {"here": SimpleNamespace(runs_elsewhere=True)}
     dispatcher: Any = SimpleNamespace(backends=backends, health_of=lambda _: Health(True, BROKER), send=send)
-    timings = Timings(recheck_s=0.0, change_recheck_s=0.0, delivery_grace_s=60.0)
+    timings = Timings(recheck_s=0.0, delivery_grace_s=60.0)
     with writing(postgres_ledger) as writer:
         job = await writer.run(lambda tx: ledger.accept(tx, new_job(), local_runner=ledger.UNDELIVERED))
         await writer.run(lambda tx: tx.execute(sa.update(jobs).values(due_at=jobs.c.due_at - 100 * GRACE_US)))

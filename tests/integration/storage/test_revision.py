@@ -245,6 +245,38 @@ def test_a_ledger_that_cannot_be_opened_has_no_revision(tmp_path: Path) -> None:
     assert database.revision() is None
 
 
+async def test_an_answer_that_does_not_come_leaves_no_revision(
+    postgres_ledger: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network may be cut, and the look waits for it: those who ask read the ledger then."""
+    monkeypatch.setattr(looks, "STALE_S", 0.2)
+    goes_on = threading.Event()
+    database = Database(postgres_ledger)
+    read = database.driver.read_revision
+    try:
+        await until(lambda: database.revision() is not None)
+        monkeypatch.setattr(
+            database.driver, "read_revision", lambda connection: (goes_on.wait(60), read(connection))[1]
+        )
+        await until(lambda: database.revision() is None)
+        goes_on.set()
+        await until(lambda: database.revision() is not None)
+    finally:
+        goes_on.set()
+        database.close()
+
+
+def test_numbers_of_heartbeats_are_forgotten_with_their_connection(postgres_ledger: str) -> None:
+    """A server that has crashed gives those of unfinished transactions out again."""
+    with writing(postgres_ledger) as writer:
+        driver: Any = writer.database.driver
+        writer.run_sync(lambda _tx: None, PROCESSES)
+        assert len(driver._heartbeats) == 1
+        writer._connection.close()
+        writer.run_sync(lambda _tx: None)
+        assert not driver._heartbeats
+
+
 def test_the_thread_looks_more_often_for_those_alone_who_ask_as_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
