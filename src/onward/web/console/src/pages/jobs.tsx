@@ -144,7 +144,7 @@ const COLUMNS: readonly Column<Item>[] = [
   { name: 'created', head: 'Accepted', width: 9, cell: (job) => <Time at={job.createdAt} /> },
   { name: 'took', head: 'Took', width: 6, cell: took },
 ];
-const WITHOUT_OWNER = COLUMNS.filter(({ name }) => name !== 'owner'); // who is no admin sees their own jobs alone
+const WITHOUT_OWNER = COLUMNS.filter(({ name }) => name !== 'owner'); // where no job has one, and for viewers, who see their own jobs alone
 
 function Note({ job }: { job: Item }) {
   const words = note(job, job.waitingFor);

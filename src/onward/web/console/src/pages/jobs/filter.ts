@@ -84,7 +84,7 @@ export function asInput({ status, handler, code, owner, after, before, message, 
   return Object.keys(filter).length ? filter : null;
 }
 
-// A job does not say its owner, its batch and its parameters: the server sends only those that are asked for.
+// A job does not say its batch and its parameters, which never change, as its owner: the server sends only those that are asked for.
 export function matcher({ status, handler, code, after, before, message, finishedAfter, finishedBefore, runAfter, runBefore }: Filter): (job: Row) => boolean {
   const patterns = words(handler).map((pattern) => new RegExp(`^${pattern.split('*').map(escaped).join('.*')}$`));
   const codes = words(code);
