@@ -82,6 +82,7 @@ class Dramatiq(Backend):
         slots, hold_s = worker.worker_threads, self._timings.redis_hold_s
         self.broker.in_flight = InFlightJobs(self._loop, self._run_until_recorded, slots, hold_s)
         self.broker.is_full = self.broker.in_flight.is_full
+        self.broker.accept_at_once = self.broker.in_flight.accept_at_once
         self.broker.work_queue = worker.work_queue
         self.broker.add_middleware(self.broker.in_flight)
         worker.worker_threads = 1

@@ -1,8 +1,9 @@
 """The jobs that a Dramatiq worker process runs: a limited number at a time, all on its event loop.
 
 Dramatiq's own way is a thread for each, which would do nothing but wait. To wake them, one by one and with the
-interpreter's lock held, took a sixth of all the time that the lock was held. So one thread hands the jobs over, and is
-woken once for all slots that become free in a loop iteration.
+interpreter's lock held, took a sixth of all the time that the lock was held. So a consumer hands a job over itself
+while a slot is free; and one thread those that have to wait, woken once for all slots that become free in a loop
+iteration.
 """
 
 from __future__ import annotations
@@ -45,6 +46,13 @@ class InFlightJobs(dramatiq.Middleware):
             self._waiting_since = time.monotonic()
             self._others.acquire()
             self._waiting_since = math.inf
+
+    def accept_at_once(self, job_id: str, done: Callable[[], None]) -> bool:
+        """Begin the job if a slot is free, from any thread; return False if none is."""
+        if self._stopping or not self._others.acquire(blocking=False):
+            return False
+        self._loop.call_soon_threadsafe(self._begin, job_id, done)
+        return True
 
     def is_full(self) -> bool:
         """Return whether the worker begins no further job for now: its slots are in use for long, or it stops."""

@@ -43,12 +43,15 @@ class Broker(RedisBroker):
         self._give_back = self.client.register_script(redis_rescue.GIVE_BACK)
         self.born = time.monotonic()
         self.heard = -math.inf  # when Redis last heard of this process: messages of a silent one go to others
+        self._rescued = -math.inf  # when this process last looked for messages of silent ones
         self.more: dict[str, bool] = {}  # by queue, whether the last fetch left some behind
         # By queue, ids of messages to acknowledge; a consumer that is made anew takes them over.
         self.done: dict[str, deque[str]] = defaultdict(deque)
-        # Of the worker that consumes: its jobs, the messages that no thread has taken yet, and whether it is full.
+        # Of the worker that consumes: its jobs, the messages that wait for a slot, the way past them for a job that can
+        # begin at once, and whether the worker is full.
         self.in_flight: InFlightJobs
         self.work_queue: PriorityQueue[Any] = PriorityQueue()
+        self.accept_at_once: Callable[[str, Callable[[], None]], bool] = lambda *_: False
         self.is_full: Callable[[], bool] = lambda: False
 
     @property
@@ -101,13 +104,14 @@ class Broker(RedisBroker):
         """
         script, fetches = self.scripts["dispatch"], any(command == "fetch" for command, *_ in calls)
         takes = any(call[0] == "fetch" and call[2] for call in calls)
+        rescues = fetches and time.monotonic() >= self._rescued + self.timings.redis_heartbeat_s
         now = current_millis()
         for attempt in (1, 2):
             common = (self.broker_id, self.heartbeat_timeout, self.dead_message_ttl)
             pipe = self.client.pipeline(transaction=False)
             for command, queue_name, *own in calls:
                 pipe.evalsha(script.sha, 1, self.namespace, command, now, queue_name, *common, 0, UNPACK, *own)
-            if fetches:  # after the fetch, by which Redis hears of this worker: it counts as alive
+            if rescues:  # after the fetch, by which Redis hears of this worker: it counts as alive
                 pipe.evalsha(self.rescue.sha, 1, self.namespace, *self._rescue_arguments(now))
             try:
                 answers = list(pipe.execute())[: len(calls)]
@@ -121,6 +125,8 @@ class Broker(RedisBroker):
                 self.client.script_load(script.script)
             else:
                 self.heard = time.monotonic()
+                if rescues:
+                    self._rescued = self.heard
                 return answers
         raise AssertionError("unreachable")
 

@@ -73,7 +73,12 @@ class BlockingConsumer(_RedisConsumer):
             if leave_replica(self.broker.client, error):
                 raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
             raise
-        return message
+        return None if message is not None and self._begins_at_once(message) else message
+
+    def _begins_at_once(self, message: Any) -> bool:
+        """Begin the message's job, without Dramatiq's thread, if a slot is free and no message waits for one."""
+        done = partial(self._done, message)
+        return bool(self.broker.work_queue.empty() and self.broker.accept_at_once(message.args[0], done))
 
     def close(self) -> None:
         """Acknowledge finished jobs, and give messages of jobs that have not begun back to Redis."""

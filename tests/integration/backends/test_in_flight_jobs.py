@@ -108,3 +108,39 @@ async def test_the_thread_ends_when_all_jobs_in_flight_have_ended() -> None:
     jobs.end("a")
     assert await thread.ended(5)
     assert sorted(thread.acknowledged) == ["a", "b"]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+async def test_a_job_begins_at_once_while_a_slot_is_free_beside_the_thread_s(slots: int) -> None:
+    """The thread always begins the job that it has taken, so that one slot is its own."""
+    jobs = Jobs()
+    in_flight = InFlightJobs(asyncio.get_running_loop(), jobs, slots)
+    accepted = [in_flight.accept_at_once(name, lambda: None) for name in "abc"]
+    assert accepted == [n < slots - 1 for n in range(3)]
+    Thread(in_flight, "d", "e")
+    await jobs.have_started(slots)
+    await asyncio.sleep(0.05)
+    assert jobs.started == [*"abc"[: slots - 1], "d"]
+    for name in [*jobs.started]:
+        jobs.end(name)
+    await jobs.have_started(slots + 1)
+    assert jobs.started[-1] == "e"
+
+
+async def test_a_slot_becomes_free_for_a_job_that_begins_at_once() -> None:
+    jobs, done = Jobs(), list[str]()
+    in_flight = InFlightJobs(asyncio.get_running_loop(), jobs, 2)
+    assert in_flight.accept_at_once("a", lambda: done.append("a"))
+    assert not in_flight.accept_at_once("b", lambda: None)
+    jobs.end("a")
+    await until(lambda: in_flight.accept_at_once("b", lambda: None))
+    assert done == ["a"]
+    await jobs.have_started(2)
+    assert jobs.started == ["a", "b"]
+
+
+async def test_no_job_begins_in_a_worker_that_stops() -> None:
+    """The message goes back to Redis, for another worker."""
+    in_flight = InFlightJobs(asyncio.get_running_loop(), Jobs(), 2)
+    in_flight.before_worker_shutdown(None, None)
+    assert not in_flight.accept_at_once("a", lambda: None)

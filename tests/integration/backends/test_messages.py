@@ -219,6 +219,54 @@ def test_a_consumer_without_free_slots_still_sends_heartbeats(redis_url: str, na
     broker.client.connection_pool.disconnect()
 
 
+def test_a_job_goes_past_dramatiq_s_thread_while_a_slot_is_free_and_none_waits(redis_url: str, namespace: str) -> None:
+    """A message that waits already is not overtaken."""
+    broker, started, free = Broker(redis_url, namespace), list[str](), 1
+
+    def accept_at_once(job_id: str, done: Callable[[], None]) -> bool:
+        nonlocal free
+        if free > 0:
+            free -= 1
+            started.append(job_id)
+            done()
+            return True
+        return False
+
+    broker.accept_at_once = accept_at_once
+    broker.born = 0.0
+    broker.enqueue_many([Delivery(f"job_{n}", "h") for n in range(3)])
+    consumer: Any = broker.consume(QUEUE, prefetch=8)
+    assert next(consumer) is None
+    waiting = next(consumer)
+    assert (started, waiting.args[0]) == (["job_0"], "job_1")
+    broker.work_queue.put(_WorkQueueItem(0, waiting))
+    free = 1
+    assert next(consumer).args[0] == "job_2"
+    assert started == ["job_0"]
+    consumer._ack_and_fetch(0)
+    assert broker.client.hlen(f"{namespace}:{QUEUE}.msgs") == 2, "the message of the job that has ended is acknowledged"
+    broker.client.connection_pool.disconnect()
+
+
+def test_messages_of_silent_workers_are_looked_for_once_a_heartbeat(redis_url: str, namespace: str) -> None:
+    """A look with each fetch would delay each job."""
+    dead, broker = Broker(redis_url, namespace), Broker(redis_url, namespace, Timings(redis_heartbeat_s=600.0))
+    consumer: Any = broker.consume(QUEUE, prefetch=8)
+
+    def found() -> list[int]:
+        """Let a worker fall silent with a message; return how many messages each of two fetches gets."""
+        dead.enqueue_many([Delivery("job_1", "h")])
+        assert len(dead.call_many([("fetch", QUEUE, 1)])[0]) == 1
+        broker.client.zadd(f"{namespace}:__heartbeats__", {dead.broker_id: 0})
+        return [len(consumer._ack_and_fetch(8)) for _ in range(2)]
+
+    assert found() == [0, 1]  # the look comes after the fetch
+    assert found() == [0, 0]
+    broker.timings = Timings(redis_heartbeat_s=0.0)
+    assert found() == [0, 2]
+    broker.client.connection_pool.disconnect()
+
+
 def lose_answer(broker: Broker, consumer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let Redis do what it is asked for, and the connection end before its answer."""
     execute = redis.client.Pipeline.execute
