@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from onward.findings import Finding
+from onward.storage.clock_shift import ClockShift
 from onward.storage.lock_order import Ordered
 from onward.storage.place import Place
 from onward.storage.transaction import Tx
@@ -200,6 +202,7 @@ class WriteConnection(ABC):
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: Any = None
+        self._clock_shift = ClockShift()
 
     def begin(self, deadline: float, *, is_change: bool = True) -> Tx:
         """Begin a transaction that can write. Raises the driver's errors, for a lock after the deadline.
@@ -210,7 +213,10 @@ class WriteConnection(ABC):
             self._connection = self._database.connect()
             self._prepare(self._connection)
         tx = Tx(self._database, self._connection)
-        tx.set_clock(*self._begin(tx, deadline, is_change=is_change))
+        asked = time.time_ns() // 1_000
+        change, now = self._begin(tx, deadline, is_change=is_change)
+        tx.set_clock(change, now)
+        tx.clock_shift = self._clock_shift.measure(asked, now, time.time_ns() // 1_000)
         return tx
 
     @abstractmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,7 +33,7 @@ class Tx:
         self._new: list[dict[str, Any]] = []
         self._insert: Any = None
         self.change = 0
-        self.clock_shift = 0  # from the process's clock to the ledger's, in microseconds
+        self.clock_shift = 0  # from the process's clock to the ledger's, in microseconds; the writer measures it
         self.any_limits: bool | None = None  # of handlers, at the begin; None if the database was not asked then
         self._deltas: dict[tuple[str, str], int] = {}
         self._figures: dict[tuple[Any, ...], int] = {}
@@ -58,7 +57,6 @@ class Tx:
     def set_clock(self, change: int, now: int) -> None:
         """Set the commit's number and time; the writer calls it at the begin."""
         self.change, self._now = change, now
-        self.clock_shift = now - time.time_ns() // 1_000
         self._database.ids.seen(now // 1000)
 
     def insert(self, statement: Any, row: dict[str, Any]) -> None:
