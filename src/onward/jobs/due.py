@@ -67,10 +67,10 @@ _promote = (
         parked=_p("blocked_"),
     )
 )
-_first = sa.func.min(jobs.c.due_at)
-_next = sa.union_all(
-    sa.select(_first).where(later).with_hint(jobs, BY_TIME, "sqlite"),
-    sa.select(_first).where(between_steps, jobs.c.due_at < NEVER).with_hint(jobs, BY_WAIT, "sqlite"),
+_first = sa.select(jobs.c.due_at).order_by(jobs.c.due_at).limit(1)
+_next = sa.select(
+    _first.where(later).with_hint(jobs, BY_TIME, "sqlite").scalar_subquery(),
+    _first.where(between_steps, jobs.c.due_at < NEVER).with_hint(jobs, BY_WAIT, "sqlite").scalar_subquery(),
 )
 _ready_of = (ready, jobs.c.backend == _p("backend_"))
 _undelivered = (
@@ -181,7 +181,7 @@ def promote_due(tx: Tx, limit: int, *, route: Callable[[str, str], str]) -> list
 
 def next_due(tx: Tx) -> int | None:
     """The time at which the next delayed job or retry is due, or the next wait ends."""
-    return min((at for at in tx.scalars(_next) if at is not None), default=None)
+    return min((at for at in tx.one(_next) or () if at is not None), default=None)
 
 
 def undelivered(tx: Tx, *, backend: str, identity: str, grace_us: int, limit: int) -> list[row.Unconfirmed]:

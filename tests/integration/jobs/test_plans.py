@@ -129,8 +129,10 @@ def test_queries_of_every_tick_and_mutation_use_an_index(writer: Writer, stateme
 def test_the_next_time_is_read_from_the_front_of_two_indexes(writer: Writer) -> None:
     """One is of delayed jobs and retries, the other of waits."""
     text, defaults = writer.database.driver.compiled(due._next)
-    found = [line for line in plan(writer, text, defaults) if line.startswith(("SEARCH", "SCAN"))]
+    lines = plan(writer, text, defaults)
+    found = [line for line in lines if line.startswith(("SEARCH", "SCAN")) and line != "SCAN CONSTANT ROW"]
     assert [index in line for index, line in zip(("jobs_later", "jobs_waiting"), found, strict=True)] == [True, True]
+    assert not any("ORDER BY" in line for line in lines), lines
 
 
 def test_the_jobs_that_were_accepted_for_a_runner_are_found_by_it(writer: Writer) -> None:
@@ -416,56 +418,87 @@ def test_no_frequent_statement_reads_the_backlog_on_postgresql(postgres_ledger: 
         if statistics != "none":
             _fill(execute, template, "over")
             execute("ANALYZE _ledger.jobs")
-        ids = [job_id for state in STATES for job_id in _fill(execute, template, state)[::100]]
-        bound = {
-            **dict.fromkeys(("attempts_", "steps_", "progress_", "result_", "error_"), "[]"),
-            **dict.fromkeys(("backend_", "reason_", "worker_"), "here"),
-            **dict.fromkeys(("counted_", "due_", "finished_", "next_token", "token_", "priority_"), 0),
-            "id_": ids[0],
-            "ids": as_list(ids),
-            "exclude": "[]",
-            "limit_": 10,
-            "runner_": "own",
-            "from_": "RUNNING",
-            "to_": "SUCCEEDED",
-            "handler_": "conformance.job",
-            "identity_": "broker",
-            "before_": 2**60,
-            "now": 2**50,
-            "change": 1,
-            "crashes_": 1,
-            "floor": 2**60,
-            "end": 2**60,
-            "open": "{7}",
-            "keys": as_list(["crm:1", "crm:2"]),
-            "most": 5,
-            "key_": "crm:1",
-            "first_": "crm:1",
-            "beyond_": "crm;",
-            "beyond": 2**60,
-            "blocked_": None,
-        }
-        driver = writer.database.driver
-        texts = {}
-        for name, statement in FREQUENT.items():
-            text, defaults = driver.compiled(statement)
-            after = "" if statement is blocked._next_handler else 2**60
-            texts[name] = text, {**defaults, **bound, "after_": after}
-        for name, statement in (("steps", recording._finish_step), ("outcomes", recording._record)):
-            text, _, defaults = driver._for_rows(statement)  # type: ignore[attr-defined]
-            texts[name] = text, {"rows": json.dumps([{**defaults, **bound, "id_": job_id} for job_id in ids])}
-        too_many = {}
+        texts = _frequent(writer, _fill_all(execute, template))
+        too_many: dict[tuple[str, str], tuple[int, int, int]] = {}
         for kind in PLANS:
             with _explained(writer, kind) as explain:
-                for name, (text, given) in texts.items():
-                    found = explain(text, given)
-                    rows, changed, pages = _rows_read(found), _rows_changed(found), _pages(found)
-                    most = 6 * len(ids) if "rows" in given else ROWS_OF_A_TAKE
-                    if rows > most or pages > PAGES_OF_A_LOOK + 3 * rows + PAGES_OF_A_CHANGE * changed:
-                        too_many[kind, name] = rows, changed, pages
-                    if "rows" in given:
-                        assert _outermost(found)["CTE Name"] == "each", "jobs are not locked in the order of the rows"
+                too_many |= {(kind, name): found for name, found in _with_too_many_rows(explain, texts).items()}
     assert too_many == {}
+
+
+def test_no_plan_of_an_empty_ledger_reads_the_backlog_later_on_postgresql(postgres_ledger: str) -> None:
+    """A session keeps the plan that it made before the backlog came, for as long as nothing analyses the table."""
+    with ledgers.writing(postgres_ledger) as writer, _connected(writer) as execute:
+        execute("ALTER TABLE _ledger.jobs SET (autovacuum_enabled = false)")
+        template = writer.run_sync(ledgers.accept).id
+        with _explained(writer, "generic") as explain:
+            for text, given in _frequent(writer, [template]).values():
+                explain(text, given)
+            texts = _frequent(writer, _fill_all(execute, template))
+            assert _with_too_many_rows(explain, texts) == {}
+
+
+def _fill_all(execute: Callable[..., list[Any]], template: str) -> list[str]:
+    """Insert a backlog of each state, and return every hundredth id."""
+    return [job_id for state in STATES for job_id in _fill(execute, template, state)[::100]]
+
+
+def _frequent(writer: Writer, ids: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return the texts of the frequent statements by name, with values; those with `rows` change the given jobs."""
+    bound = {
+        **dict.fromkeys(("attempts_", "steps_", "progress_", "result_", "error_"), "[]"),
+        **dict.fromkeys(("backend_", "reason_", "worker_"), "here"),
+        **dict.fromkeys(("counted_", "due_", "finished_", "next_token", "token_", "priority_"), 0),
+        "id_": ids[0],
+        "ids": as_list(ids),
+        "exclude": "[]",
+        "limit_": 10,
+        "runner_": "own",
+        "from_": "RUNNING",
+        "to_": "SUCCEEDED",
+        "handler_": "conformance.job",
+        "identity_": "broker",
+        "before_": 2**60,
+        "now": 2**50,
+        "change": 1,
+        "crashes_": 1,
+        "floor": 2**60,
+        "end": 2**60,
+        "open": "{7}",
+        "keys": as_list(["crm:1", "crm:2"]),
+        "most": 5,
+        "key_": "crm:1",
+        "first_": "crm:1",
+        "beyond_": "crm;",
+        "beyond": 2**60,
+        "blocked_": None,
+    }
+    driver = writer.database.driver
+    texts = {}
+    for name, statement in FREQUENT.items():
+        text, defaults = driver.compiled(statement)
+        after = "" if statement is blocked._next_handler else 2**60
+        texts[name] = text, {**defaults, **bound, "after_": after}
+    for name, statement in (("steps", recording._finish_step), ("outcomes", recording._record)):
+        text, _, defaults = driver._for_rows(statement)  # type: ignore[attr-defined]
+        texts[name] = text, {"rows": json.dumps([{**defaults, **bound, "id_": job_id} for job_id in ids])}
+    return texts
+
+
+def _with_too_many_rows(
+    explain: Callable[[str, Mapping[str, Any]], dict[str, Any]], texts: Mapping[str, tuple[str, dict[str, Any]]]
+) -> dict[str, tuple[int, int, int]]:
+    """Return the rows read, the rows changed and the pages of the statements that read too much, by name."""
+    too_many = {}
+    for name, (text, given) in texts.items():
+        found = explain(text, given)
+        rows, changed, pages = _rows_read(found), _rows_changed(found), _pages(found)
+        most = 6 * len(json.loads(given["rows"])) if "rows" in given else ROWS_OF_A_TAKE
+        if rows > most or pages > PAGES_OF_A_LOOK + 3 * rows + PAGES_OF_A_CHANGE * changed:
+            too_many[name] = rows, changed, pages
+        if "rows" in given:
+            assert _outermost(found)["CTE Name"] == "each", "jobs are not locked in the order of the rows"
+    return too_many
 
 
 @pytest.mark.slow
@@ -538,11 +571,13 @@ def _explained(writer: Writer, kind: str) -> Iterator[Callable[[str, Mapping[str
         connection.execute(f"SET auto_explain.{setting}")
 
     def explain(text: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        with connection.transaction(force_rollback=True):
-            notices.clear()
-            connection.execute(text, given, prepare=True)
-            (used,) = connection.execute(f"SELECT min({kind}_plans) FROM pg_prepared_statements", prepare=False)
-        assert used == (1,)
+        # By the wire: after a rollback of its own psycopg forgets the prepared statements.
+        connection.pgconn.exec_(b"BEGIN")
+        notices.clear()
+        connection.execute(text, given, prepare=True)
+        (used,) = connection.execute(f"SELECT min({kind}_plans) FROM pg_prepared_statements", prepare=False)
+        connection.pgconn.exec_(b"ROLLBACK")
+        assert used >= (1,)
         return dict(json.loads(next(message for message in notices if "plan:" in message).split("plan:", 1)[1])["Plan"])
 
     with closing(connection):
