@@ -5,7 +5,7 @@
 | a message | holds a job's id, and is acknowledged whatever became of the job: the ledger knows |
 | delay, retries, results, time limits | not Dramatiq's: its middleware for them is off |
 | priority | a queue each for what goes before the rest, for the rest, and for what goes after it |
-| a job | runs on the event loop: Dramatiq's thread hands it over, see `in_flight.py` |
+| a job | runs on the event loop: its consumer hands it over, or Dramatiq's thread, see `in_flight.py` |
 | pick-up | an idle consumer blocks on a wake-up list, so that it need not poll |
 | a worker dies with messages fetched | the others give them back after some seconds, see `redis_rescue.py` |
 | a worker is full of long jobs, or stops | it gives back what it has fetched ahead, and fetches nothing |
@@ -149,4 +149,4 @@ class Dramatiq(Backend):
 
 
 def _do_nothing(job_id: object) -> None:
-    """The actor, which does nothing: the consumer's `ack` begins the job."""
+    """The actor, which does nothing: the consumer begins the job, at once or with its `ack`."""

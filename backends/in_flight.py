@@ -1,8 +1,8 @@
 """The jobs that a Dramatiq worker process runs: a limited number at a time, all on its event loop.
 
 Dramatiq's own way is a thread for each, which would do nothing but wait. To wake them, one by one and with the
-interpreter's lock held, took a sixth of all the time that the lock was held. So a consumer hands a job over itself
-while a slot is free; and one thread those that have to wait, woken once for all slots that become free in a loop
+interpreter's lock held, took a sixth of all the time that the lock was held. So a consumer begins a job itself while a
+slot is free. Jobs that have to wait are begun by one thread, woken once for all slots that become free in a loop
 iteration.
 """
 
@@ -36,6 +36,7 @@ class InFlightJobs(dramatiq.Middleware):
         self._waiting_since = math.inf  # for a free slot
         self._stopping = False
         self._others = threading.Semaphore(slots - 1)  # without the slot that the thread fills next
+        self._thread_waits = False  # for the next slot that becomes free
         self._freed = 0
         self._running: set[asyncio.Future[None]] = set()
 
@@ -43,13 +44,16 @@ class InFlightJobs(dramatiq.Middleware):
         """Begin the job, and wait for another free slot; `done` is called after the job. Blocks the thread."""
         self._loop.call_soon_threadsafe(self._begin, job_id, done)
         if not self._others.acquire(blocking=False):
+            self._thread_waits = True
             self._waiting_since = time.monotonic()
             self._others.acquire()
             self._waiting_since = math.inf
+            self._thread_waits = False
 
     def accept_at_once(self, job_id: str, done: Callable[[], None]) -> bool:
         """Begin the job if a slot is free, from any thread; return False if none is."""
-        if self._stopping or not self._others.acquire(blocking=False):
+        # Not while the thread waits: it would go on to wait, and the worker fetch as if it had a slot.
+        if self._stopping or self._thread_waits or not self._others.acquire(blocking=False):
             return False
         self._loop.call_soon_threadsafe(self._begin, job_id, done)
         return True

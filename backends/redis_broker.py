@@ -47,8 +47,8 @@ class Broker(RedisBroker):
         self.more: dict[str, bool] = {}  # by queue, whether the last fetch left some behind
         # By queue, ids of messages to acknowledge; a consumer that is made anew takes them over.
         self.done: dict[str, deque[str]] = defaultdict(deque)
-        # Of the worker that consumes: its jobs, the messages that wait for a slot, the way past them for a job that can
-        # begin at once, and whether the worker is full.
+        # Of the worker that consumes: its jobs, the messages that wait for a slot, the function that begins a job if
+        # a slot is free, and whether the worker is full.
         self.in_flight: InFlightJobs
         self.work_queue: PriorityQueue[Any] = PriorityQueue()
         self.accept_at_once: Callable[[str, Callable[[], None]], bool] = lambda *_: False

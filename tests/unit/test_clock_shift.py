@@ -27,6 +27,13 @@ def test_a_clock_that_is_set_counts_at_once() -> None:
     assert clock.measure(30_000, 30_100, 30_200) == 0
 
 
+def test_a_clock_that_is_set_back_before_the_answer_comes_counts_at_once() -> None:
+    clock = ClockShift()
+    clock.measure(10_000_000, 10_000_100, 10_000_200)
+    assert clock.measure(20_000_000, 20_000_100, 12_000_200) == 7_999_900
+    assert clock.measure(12_000_300, 20_000_300, 12_000_400) == 7_999_900
+
+
 @given(st.integers(-(10**9), 10**9), DELAYS)
 def test_what_is_done_after_an_answer_is_dated_after_it(shift: int, delays: list[tuple[int, int]]) -> None:
     """Work before a question is likewise dated before its answer, whichever answer dates it."""

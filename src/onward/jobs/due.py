@@ -181,7 +181,7 @@ def promote_due(tx: Tx, limit: int, *, route: Callable[[str, str], str]) -> list
 
 def next_due(tx: Tx) -> int | None:
     """The time at which the next delayed job or retry is due, or the next wait ends."""
-    return min((at for at in tx.one(_next) or () if at is not None), default=None)
+    return min((at for at in tx.all(_next)[0] if at is not None), default=None)
 
 
 def undelivered(tx: Tx, *, backend: str, identity: str, grace_us: int, limit: int) -> list[row.Unconfirmed]:

@@ -79,7 +79,7 @@ class Timings:
     redis_block_s: float = 1.0
     """An idle consumer waits for a wake-up, at the longest."""
     redis_heartbeat_s: float = 1.0
-    """Redis hears of each consumer this often."""
+    """Redis hears of each consumer this often, and is asked for the messages of silent ones."""
     redis_heartbeat_timeout_s: float = 5.0
     """Redis gives away the messages of a consumer that it has not heard of for this long."""
     redis_hold_s: float = 1.0

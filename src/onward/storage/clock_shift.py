@@ -10,7 +10,8 @@ class ClockShift:
 
     The ledger read its clock between a question and its answer, so that each answer bounds the shift; an answer that
     comes late bounds it loosely, and all of them together as closely as the quickest (Cristian, 1989; Marzullo, 1984).
-    What the process did after an answer is thus never dated before the time in that answer.
+    While neither clock is set, nothing that the process does after an answer is dated before the time in that answer.
+    On SQLite, whose clock counts milliseconds, it may be dated one earlier.
     """
 
     def __init__(self) -> None:
@@ -20,7 +21,7 @@ class ClockShift:
     def measure(self, asked: int, now: int, answered: int) -> int:
         """Return the shift. `now` is the time in the answer; the others are the process's own, before and after."""
         least: float = now - answered
-        most: float = now - asked
+        most: float = now - min(asked, answered)  # the process's clock may have been set back between the two
         if least <= self._most and most >= self._least:
             least, most = max(least, self._least), min(most, self._most)
         # Otherwise one of the clocks has been set, or has drifted: earlier answers no longer count.

@@ -50,10 +50,10 @@ SETTINGS = (
     f"lock_timeout = '{LOCK_TIMEOUT_S}s'",
     f"statement_timeout = '{STATEMENT_TIMEOUT_S}s'",
     "idle_in_transaction_session_timeout = '60s'",
-    # A session keeps the plans that it made while the ledger was empty, and reading a whole table as cheap as an index,
-    # until something analyses the table. And no statement is worth compiling.
+    # A session keeps the plan of a prepared statement until its tables are analysed. One that was made while a table
+    # was empty would read all of it later.
     "enable_seqscan = off",
-    "jit = off",
+    "jit = off",  # up to PostgreSQL 17 reading a whole table now counts as so dear that it would be compiled
 )
 POOLED_BEGIN = "; ".join(["BEGIN", *(f"SET LOCAL {setting}" for setting in SETTINGS)])
 WRITERS_TIMEOUT = f"lock_timeout = {WRITERS_LOCK_TIMEOUT_S * 1000:.0f}"

@@ -100,14 +100,17 @@ async def test_a_message_is_acknowledged_when_its_own_job_ends() -> None:
 
 async def test_the_thread_ends_when_all_jobs_in_flight_have_ended() -> None:
     """Dramatiq ends the heartbeat after the thread, and other workers then get its messages."""
-    jobs = Jobs()
-    thread = Thread(InFlightJobs(asyncio.get_running_loop(), jobs, 3), "a", "b")
-    await jobs.have_started(2)
+    jobs, done = Jobs(), list[str]()
+    in_flight = InFlightJobs(asyncio.get_running_loop(), jobs, 4)
+    assert in_flight.accept_at_once("at once", lambda: done.append("at once"))
+    thread = Thread(in_flight, "a", "b")
+    await jobs.have_started(3)
     jobs.end("b")
-    assert not await thread.ended(0.05)
     jobs.end("a")
+    assert not await thread.ended(0.05)
+    jobs.end("at once")
     assert await thread.ended(5)
-    assert sorted(thread.acknowledged) == ["a", "b"]
+    assert sorted(thread.acknowledged + done) == ["a", "at once", "b"]
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])
@@ -137,6 +140,23 @@ async def test_a_slot_becomes_free_for_a_job_that_begins_at_once() -> None:
     assert done == ["a"]
     await jobs.have_started(2)
     assert jobs.started == ["a", "b"]
+
+
+async def test_a_slot_that_becomes_free_is_the_waiting_thread_s() -> None:
+    """Otherwise the thread would wait on, and the worker fetch messages as if it had a slot."""
+    jobs = Jobs()
+    in_flight = InFlightJobs(asyncio.get_running_loop(), jobs, 2, hold_s=0.01)
+    Thread(in_flight, "a", "b", "c")
+    await jobs.have_started(2)
+    await until(in_flight.is_full)
+    jobs.end("a")
+    taken = False
+    while len(jobs.started) < 3:
+        taken = taken or in_flight.accept_at_once("late", lambda: None)
+        await asyncio.sleep(0)
+    assert not taken
+    assert jobs.started == ["a", "b", "c"]
+    await until(in_flight.is_full)
 
 
 async def test_no_job_begins_in_a_worker_that_stops() -> None:

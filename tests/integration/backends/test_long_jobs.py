@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
@@ -15,6 +16,7 @@ from onward.testing.waiting import until
 
 pytestmark = pytest.mark.anyio
 LONG = "job_long"
+LONGER = "job_longer"
 QUICK = ["job_1", "job_2", "job_3"]
 
 
@@ -29,7 +31,7 @@ class Run:
 
     async def __call__(self, job_id: str, *, wait_for_commit: bool = True) -> bool:  # noqa: ARG002
         self.started.append(job_id)
-        if job_id == LONG:
+        if job_id in {LONG, LONGER}:
             await self.go.wait()
         return True
 
@@ -38,11 +40,11 @@ class Run:
 
 
 @asynccontextmanager
-async def consuming(run: Run, url: str, namespace: str) -> AsyncIterator[Worker]:
-    """Consume with one thread, as a process does, until the block ends."""
+async def consuming(run: Run, url: str, namespace: str, slots: int = 1) -> AsyncIterator[Worker]:
+    """Consume, as a process with so many slots does, until the block ends."""
     backend = Dramatiq(run, url=url, namespace=namespace)  # type: ignore[arg-type]
     await backend.start(Role.RUN)
-    worker = Worker(backend.broker, worker_threads=1, worker_timeout=100)
+    worker = Worker(backend.broker, worker_threads=slots, worker_timeout=100)
     backend.declare(worker)
     worker.start()
     try:
@@ -59,18 +61,32 @@ async def enqueue(worker: Worker, *job_ids: str) -> None:
     await asyncio.to_thread(worker.broker.enqueue_many, deliveries)  # type: ignore[attr-defined]
 
 
-async def test_a_worker_with_a_long_job_leaves_others_to_an_idle_worker(redis_url: str, namespace: str) -> None:
-    """One of them was fetched before it was known that the first job takes long."""
+@pytest.mark.parametrize("long", [[LONG], [LONG, LONGER]], ids=["one slot", "two slots"])
+async def test_a_worker_with_long_jobs_leaves_others_to_an_idle_worker(
+    redis_url: str, namespace: str, long: list[str]
+) -> None:
+    """Some of them were fetched before it was known that the first jobs take long."""
     busy, idle = Run(), Run()
-    async with consuming(busy, redis_url, namespace) as worker:
-        await enqueue(worker, LONG, *QUICK)
-        await until(lambda: busy.started == [LONG])
+    async with consuming(busy, redis_url, namespace, len(long)) as worker:
+        await enqueue(worker, *long, *QUICK)
+        await until(lambda: busy.started == long)
         async with consuming(idle, redis_url, namespace):
             await until(lambda: sorted(idle.started) == QUICK, within_s=10)
-            assert busy.started == [LONG]
+            assert busy.started == long
             await enqueue(worker, "job_later")
             await until(lambda: "job_later" in idle.started, within_s=3)
-        assert busy.started == [LONG]
+        assert busy.started == long
+
+
+async def test_a_job_begins_while_dramatiq_s_own_thread_stands_still(redis_url: str, namespace: str) -> None:
+    """A consumer begins it, since a slot is free."""
+    run, held = Run(), threading.Event()
+    async with consuming(run, redis_url, namespace, 2) as worker:
+        for thread in worker.workers:
+            thread.process_message = lambda _: held.wait()  # type: ignore[method-assign,assignment]
+        await enqueue(worker, "job_1")
+        await until(lambda: run.started == ["job_1"])
+        held.set()
 
 
 async def test_a_worker_that_drains_leaves_others_to_an_idle_worker(redis_url: str, namespace: str) -> None:

@@ -219,7 +219,9 @@ def test_a_consumer_without_free_slots_still_sends_heartbeats(redis_url: str, na
     broker.client.connection_pool.disconnect()
 
 
-def test_a_job_goes_past_dramatiq_s_thread_while_a_slot_is_free_and_none_waits(redis_url: str, namespace: str) -> None:
+def test_a_job_begins_without_dramatiq_s_thread_while_a_slot_is_free_and_none_waits(
+    redis_url: str, namespace: str
+) -> None:
     """A message that waits already is not overtaken."""
     broker, started, free = Broker(redis_url, namespace), list[str](), 1
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from psycopg.pq import ExecStatus
 
 from onward.jobs import (
     admission,
@@ -435,7 +436,10 @@ def test_no_plan_of_an_empty_ledger_reads_the_backlog_later_on_postgresql(postgr
             for text, given in _frequent(writer, [template]).values():
                 explain(text, given)
             texts = _frequent(writer, _fill_all(execute, template))
+            before, _ = explain.prepared()
             assert _with_too_many_rows(explain, texts) == {}
+            after, _ = explain.prepared()
+            assert after == before, "a statement was planned again"
 
 
 def _fill_all(execute: Callable[..., list[Any]], template: str) -> list[str]:
@@ -486,7 +490,7 @@ def _frequent(writer: Writer, ids: list[str]) -> dict[str, tuple[str, dict[str, 
 
 
 def _with_too_many_rows(
-    explain: Callable[[str, Mapping[str, Any]], dict[str, Any]], texts: Mapping[str, tuple[str, dict[str, Any]]]
+    explain: _Explainer, texts: Mapping[str, tuple[str, dict[str, Any]]]
 ) -> dict[str, tuple[int, int, int]]:
     """Return the rows read, the rows changed and the pages of the statements that read too much, by name."""
     too_many = {}
@@ -556,32 +560,52 @@ def _connected(writer: Writer) -> Iterator[Callable[..., list[Any]]]:
         yield execute
 
 
-@contextmanager
-def _explained(writer: Writer, kind: str) -> Iterator[Callable[[str, Mapping[str, Any]], dict[str, Any]]]:
-    """A connection, by a function that runs a prepared statement, takes it back, and returns its plan, as it was run.
+class _Explainer:
+    """A connection that runs prepared statements, takes back what they did, and tells the plans as they were run.
 
     The plan is told by PostgreSQL's own module, since EXPLAIN itself shows no generic plan of a statement that it runs.
     """
-    connection = writer.database.connect()
-    notices: list[str] = []
-    connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))
-    for line in ("LOAD 'auto_explain'", f"SET plan_cache_mode = force_{kind}_plan", "SET client_min_messages = log"):
-        connection.execute(line)
-    for setting in ("log_min_duration = 0", "log_analyze = on", "log_buffers = on", "log_format = json"):
-        connection.execute(f"SET auto_explain.{setting}")
 
-    def explain(text: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        # By the wire: after a rollback of its own psycopg forgets the prepared statements.
-        connection.pgconn.exec_(b"BEGIN")
-        notices.clear()
-        connection.execute(text, given, prepare=True)
-        (used,) = connection.execute(f"SELECT min({kind}_plans) FROM pg_prepared_statements", prepare=False)
-        connection.pgconn.exec_(b"ROLLBACK")
-        assert used >= (1,)
-        return dict(json.loads(next(message for message in notices if "plan:" in message).split("plan:", 1)[1])["Plan"])
+    def __init__(self, connection: Any, kind: str) -> None:
+        self._connection = connection
+        self._kind = kind
+        self._notices: list[str] = []
+        connection.add_notice_handler(lambda notice: self._notices.append(notice.message_primary))
+        for line in (
+            "LOAD 'auto_explain'",
+            f"SET plan_cache_mode = force_{kind}_plan",
+            "SET client_min_messages = log",
+        ):
+            connection.execute(line)
+        for setting in ("log_min_duration = 0", "log_analyze = on", "log_buffers = on", "log_format = json"):
+            connection.execute(f"SET auto_explain.{setting}")
 
-    with closing(connection):
-        yield explain
+    def __call__(self, text: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        _, before = self.prepared()
+        self._by_wire(b"BEGIN")
+        self._notices.clear()
+        self._connection.execute(text, given, prepare=True)
+        _, after = self.prepared()
+        self._by_wire(b"ROLLBACK")
+        assert after == before + 1, "the plan was of the other kind"
+        found = next(message for message in self._notices if "plan:" in message and "_prepared_" not in message)
+        return dict(json.loads(found.split("plan:", 1)[1])["Plan"])
+
+    def prepared(self) -> tuple[int, int]:
+        """Return the number of prepared statements, and how often plans of the kind were used."""
+        sql = f"SELECT count(*), coalesce(sum({self._kind}_plans), 0) FROM pg_prepared_statements"
+        count, used = self._connection.execute(sql, prepare=False).fetchone()
+        return int(count), int(used)
+
+    def _by_wire(self, sql: bytes) -> None:
+        """Run a statement behind psycopg's back, which forgets its prepared statements after a rollback of its own."""
+        assert self._connection.pgconn.exec_(sql).status == ExecStatus.COMMAND_OK
+
+
+@contextmanager
+def _explained(writer: Writer, kind: str) -> Iterator[_Explainer]:
+    with closing(writer.database.connect()) as connection:
+        yield _Explainer(connection, kind)
 
 
 def _fill(execute: Callable[..., list[Any]], template: str, state: str) -> list[str]:

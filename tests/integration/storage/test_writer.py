@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -74,6 +75,17 @@ async def together(writer: Writer, *functions: Callable[[Tx], object]) -> list[o
         waiting = [asyncio.create_task(writer.run(function)) for function in functions]
         await asyncio.sleep(0)  # each task submits its function
     return list(await asyncio.gather(*waiting, return_exceptions=True))
+
+
+@pytest.mark.parametrize("ahead_s", [0, 3_600, -3_600])
+def test_a_transaction_knows_how_far_the_process_s_clock_is_from_the_ledger_s(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch, ahead_s: int
+) -> None:
+    """Log lines are dated by it."""
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + ahead_s * 10**9)
+    shift = writer.run_sync(lambda tx: tx.clock_shift)
+    assert abs(shift + ahead_s * 1_000_000) < 60_000_000
 
 
 async def test_an_urgent_function_waits_for_one_separate_transaction_at_most(

@@ -25,6 +25,7 @@ def migration_lock(bound: sa.Connection, driver: Driver, lock: int, timeout_s: f
                 bound.exec_driver_sql("SET LOCAL lock_timeout = '10s'")  # sessions of a pooler do not have it
                 bound.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
                 bound.exec_driver_sql("SET LOCAL statement_timeout = 0")  # an index of many jobs may take minutes
+                bound.exec_driver_sql("SET LOCAL enable_seqscan = on")  # unlike others, it changes most of a table
         except sa.exc.OperationalError as error:
             if error.orig is None or not driver.is_transient(error.orig):
                 raise
