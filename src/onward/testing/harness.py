@@ -191,16 +191,20 @@ class Harness:
             yield
 
     async def start_worker(self, timings: Timings = TIMINGS, queues: str = "") -> Worker:
-        """Start one more worker process, for these queues, and wait until it takes part."""
+        """Start one more worker process, for these queues, and wait until it takes part; its first job may end it."""
         worker = self.backend_fixture.start(self.project, timings, queues)
         self.workers.append(worker)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not await self.runners(worker) or (
-            self.embedded and not node.port_file(self.project, worker.pid).exists()
-        ):
-            assert worker.is_up and time.monotonic() < deadline, f"the worker does not come up\n{self.log()}"  # noqa: PT018
+        while True:
+            is_up = (
+                worker.is_up
+            )  # asked first: the worker may take part, and die of its first job, before the next line
+            if await self.runners(worker) and (
+                not (is_up and self.embedded) or node.port_file(self.project, worker.pid).exists()
+            ):
+                return worker
+            assert is_up and time.monotonic() < deadline, f"the worker does not come up\n{self.log()}"  # noqa: PT018
             await asyncio.sleep(POLL_INTERVAL_S)
-        return worker
 
     async def runners(self, worker: Worker) -> set[str]:
         """Return the runner ids that the ledger knows of the worker."""
