@@ -196,9 +196,7 @@ class Harness:
         self.workers.append(worker)
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
-            is_up = (
-                worker.is_up
-            )  # asked first: the worker may take part, and die of its first job, before the next line
+            is_up = worker.is_up  # first: it may take part, and die of its first job, before the next line
             if await self.runners(worker) and (
                 not (is_up and self.embedded) or node.port_file(self.project, worker.pid).exists()
             ):
