@@ -85,8 +85,10 @@ async def test_a_job_begins_while_dramatiq_s_own_thread_stands_still(redis_url: 
         for thread in worker.workers:
             thread.process_message = lambda _: held.wait()  # type: ignore[method-assign,assignment]
         await enqueue(worker, "job_1")
-        await until(lambda: run.started == ["job_1"])
-        held.set()
+        try:
+            await until(lambda: run.started == ["job_1"])
+        finally:
+            held.set()
 
 
 async def test_a_worker_that_drains_leaves_others_to_an_idle_worker(redis_url: str, namespace: str) -> None:
