@@ -18,7 +18,7 @@ from onward.storage.writer import Writer
 from tests import durations, ledgers, sharing
 from tests.servers import Missing, Server, postgres_database, redis_server
 
-pytest_plugins = ("onward.testing.fixtures", "tests.system.package.fixtures")
+pytest_plugins = ("onward.testing.fixtures", "tests.hangs", "tests.system.package.fixtures")
 pytest.register_assert_rewrite("onward.testing.contract", "tests.system.faults.fault_tests")
 SHARING = ("node", "made", "fault_test")  # fixtures that cost more than a test in another process gains
 
