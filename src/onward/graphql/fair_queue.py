@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
@@ -22,10 +22,10 @@ WAIT_MARGIN = 10_000  # callers that are remembered, at most
 
 
 class FairQueue:
-    """Waiting callers by their use so far; each caller's own requests in order of arrival."""
+    """Waiting callers by their use so far; each caller's own requests by rank, and by arrival within a rank."""
 
     def __init__(self) -> None:
-        self._waiting: defaultdict[str, deque[asyncio.Future[None]]] = defaultdict(deque)
+        self._waiting: defaultdict[str, list[tuple[int, int, asyncio.Future[None]]]] = defaultdict(list)  # heaps
         self._line: list[tuple[float, int, str]] = []  # a heap with an entry for each caller that waits
         self._clocks: dict[str, float] = {}
         self._now = 0.0
@@ -34,12 +34,12 @@ class FairQueue:
     def __bool__(self) -> bool:
         return bool(self._line)
 
-    def add(self, caller: str) -> asyncio.Future[None]:
-        """Return a future that ends when it is the caller's turn."""
+    def add(self, caller: str, rank: int = 0) -> asyncio.Future[None]:
+        """Return a future that ends when it is the caller's turn, and no request of the caller has a lower rank."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if caller not in self._waiting:
             self._enqueue(caller)
-        self._waiting[caller].append(turn)
+        heapq.heappush(self._waiting[caller], (rank, next(self._number), turn))
         return turn
 
     def next(self) -> str | None:
@@ -47,13 +47,13 @@ class FairQueue:
         while self._line:
             clock, _, caller = heapq.heappop(self._line)
             waiting = self._waiting[caller]
-            while waiting and waiting[0].done():  # it has given up
-                waiting.popleft()
+            while waiting and waiting[0][2].done():  # it has given up
+                heapq.heappop(waiting)
             if not waiting:
                 del self._waiting[caller]
                 continue
             self._now = max(self._now, clock)
-            waiting.popleft().set_result(None)
+            heapq.heappop(waiting)[2].set_result(None)
             if waiting:
                 self._clocks[caller] = max(self._clocks.get(caller, 0.0), self._now)
                 self._enqueue(caller)
@@ -88,12 +88,12 @@ class LoopScheduler:
         self._since: float | None = None  # the begin of this iteration's slice
         self._context = Context()  # for calls of our own: a copy of the present one costs as much as they do
 
-    async def turn(self, caller: str) -> None:
+    async def turn(self, caller: str, rank: int = 0) -> None:
         """Return at once while this iteration has time left and nobody waits; else in a later one."""
         if self._since is None:
             self._begin(caller)
         elif self._queue or perf_counter() - self._since > SLICE_S:
-            await self._queue.add(caller)
+            await self._queue.add(caller, rank)
 
     def _begin(self, caller: str) -> None:
         self._caller, self._since = caller, perf_counter()
@@ -116,13 +116,13 @@ class FairSlots:
         self._free = slots
         self._queue = FairQueue()
 
-    async def run(self, caller: str, begin: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, caller: str, begin: Callable[[], Awaitable[T]], rank: int = 0) -> T:
         """Begin work in a slot, and return its result.
 
         The work goes on to its end if the caller is cancelled, and keeps its slot until then: a thread cannot be
         ended, and a caller that leaves over and over would have one beside the other.
         """
-        await self._take(caller)
+        await self._take(caller, rank)
         try:
             working = asyncio.ensure_future(begin())
         except BaseException:
@@ -135,11 +135,11 @@ class FairSlots:
         finally:
             del working  # its error has a traceback that refers to this frame
 
-    async def _take(self, caller: str) -> None:
+    async def _take(self, caller: str, rank: int) -> None:
         if self._free and not self._queue:
             self._free -= 1
             return
-        turn = self._queue.add(caller)
+        turn = self._queue.add(caller, rank)
         try:
             await turn
         except asyncio.CancelledError:

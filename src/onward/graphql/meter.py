@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -14,7 +15,11 @@ from onward.graphql.fair_queue import SLICE_S, FairSlots, LoopScheduler
 from onward.jobs.pages import Allowance, json_values
 
 READS_AT_ONCE = 3  # of the ledger, by all queries of a process
+SHORT_TURNS = 2  # of an answer that the caller's long ones do not hold up
 VALUE_BYTES = 8  # of a value that is no text, with its name and marks: about what JSON takes
+
+
+_numbers = count(1)
 
 
 class Connection(Protocol):
@@ -38,7 +43,20 @@ class Meter:
     An answer whose `connection` has closed is not built further: nobody reads it.
     """
 
-    __slots__ = ("_began", "bytes", "caller", "connection", "fields", "most", "pages", "reading", "shares", "values")
+    __slots__ = (
+        "_began",
+        "_number",
+        "_turns",
+        "bytes",
+        "caller",
+        "connection",
+        "fields",
+        "most",
+        "pages",
+        "reading",
+        "shares",
+        "values",
+    )
 
     def __init__(
         self, values: int = 1 << 62, bytes_: int = 1 << 62, caller: str = "", shares: Shares | None = None
@@ -54,6 +72,7 @@ class Meter:
 
     def start(self) -> None:
         """Begin an answer with the whole budget."""
+        self._number, self._turns = next(_numbers), 0
         self.values, self.bytes = self.most
         self.pages = Allowance(self.bytes, self.values)  # read, but not part of the answer yet
 
@@ -106,9 +125,18 @@ class Meter:
         """Return whether the slice is over."""
         return perf_counter() - self._began > SLICE_S
 
+    def rank(self) -> int:
+        """Return the rank of the answer's next turn among those of its caller: short answers, then long ones by age.
+
+        If long answers took turns, all of them would be half done, and in memory: the garbage collector, which stops
+        everybody, would look through them again and again.
+        """
+        self._turns += 1
+        return 0 if self._turns <= SHORT_TURNS else self._number
+
     async def rest(self) -> None:
         """Give the loop back, and begin a new slice when it is this caller's turn."""
-        await self.shares.loop.turn(self.caller)
+        await self.shares.loop.turn(self.caller, self.rank())
         self.check_connection()
         self._began = perf_counter()
 

@@ -203,6 +203,32 @@ async def test_the_loop_is_given_to_one_slice_in_each_of_its_iterations(monkeypa
     assert all(iterations.count(number) <= 2 for number in set(iterations))
 
 
+async def test_long_answers_of_one_caller_are_built_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them half done would be in memory at once. His short ones, and other callers' answers, do not wait."""
+    monkeypatch.setattr(fair_queue, "SLICE_S", -1.0)  # a slice is over at once
+    shares, ended = meter.Shares(), list[str]()
+    half_done, most = 0, 0
+
+    async def answer(caller: str, name: str, turns: int) -> None:
+        nonlocal half_done, most
+        budget = meter.Meter(caller=caller, shares=shares)
+        for turn in range(turns):
+            await budget.rest()
+            half_done += turn == meter.SHORT_TURNS
+            most = max(most, half_done)
+        half_done -= turns > meter.SHORT_TURNS
+        ended.append(name)
+
+    long = [asyncio.create_task(answer("ann", f"long {n}", 20)) for n in range(9)]
+    while half_done == 0:
+        await asyncio.sleep(0)
+    await asyncio.gather(answer("ann", "short", meter.SHORT_TURNS), answer("ben", "other", 5))
+    assert len(ended) <= 3
+    await asyncio.gather(*long)
+    assert [name for name in ended if name.startswith("long")] == [f"long {n}" for n in range(9)]
+    assert most == 2, "one of each caller"
+
+
 async def test_a_subscription_to_many_changes_leaves_others_their_turns() -> None:
     """Changes that are there already are not waited for, and a socket is written to without a wait, too."""
     turns = 0

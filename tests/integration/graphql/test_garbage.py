@@ -5,17 +5,23 @@ import gc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
-from graphql import Executor
+from graphql import Executor, Location, Node, Token
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from onward.api.http_connection import HttpConnection
 from onward.api.operation_task import OperationTask
 from onward.api.websocket import Socket
 from onward.api.websocket_connection import WebSocketConnection
-from tests.integration.graphql.conftest import Api, serving, settings_in, until
+from onward.graphql.execution.documents import Documents
+from onward.graphql.execution.limits import Limits
+from onward.storage.engine import Database
+from tests import application
+from tests.integration.graphql.conftest import Api, running, serving, settings_in, until
+from tests.integration.graphql.test_answers import BUDGET, RESULT, SWELLING, filled
 from tests.integration.graphql.test_websocket import FOREVER, client, mutate
 
 PASSING = (Executor, OperationTask, HttpConnection, RequestResponseCycle, Socket, WebSocketConnection)
@@ -45,12 +51,57 @@ def left() -> Counter[str]:
         "{ jobs(first: 2) { nodes { id steps { name } } } }",
         'mutation { processItem(input: { item: "x" }) { job { id } errors { message } } }',
         'mutation { registerUser(input: { username: "", email: "x" }) { errors { message } } }',
+        "{ jobs(first: 1, last: 1) { nodes { id } } }",
+        "{ viewer { roles } a: jobs(first: 2) { nodes { id } } b: jobs(first: 1, last: 1) { nodes { id } } }",
+        f"{{ {' '.join(f'a{n}: jobs(first: {n - 4}) {{ nodes {{ id }} }}' for n in range(9))} }}",
+        "query($first: Int!) { jobs(first: $first) { nodes { id } } }",
+        'mutation { a: cancelJob(id: "none") { errors { code } } b: retryJob(id: "none") { errors { code } } }',
     ],
 )
 async def test_a_finished_operation_is_freed(api: Api, query: str) -> None:
     with uncollected():
         await api.post({"query": query})
-        assert not left()
+        await until(freed)  # what was cancelled ends a moment later
+
+
+async def test_an_answer_past_its_budget_is_freed_with_what_there_was_of_it(tmp_path: Path) -> None:
+    """The other fields are cancelled, and their errors refer to the executor."""
+    async with running(settings_in(tmp_path, gql={"limits": {"answer_bytes": BUDGET}})) as api:
+        await api.app.state.onward.writer.run(partial(filled, count=40, result=RESULT))
+        with uncollected():
+            (error,) = await api.errors(SWELLING)
+            assert error["extensions"]["code"] == "ANSWER_TOO_LARGE"
+            await until(freed)
+
+
+async def test_an_operation_out_of_time_is_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async with running(settings_in(tmp_path, gql={"limits": {"timeout_s": 0.1}})) as api:
+        monkeypatch.setattr(Database, "begin_read", never)
+        with uncollected():
+            (error,) = await api.errors(
+                "{ viewer { roles } a: jobs(first: 2) { nodes { id } } b: jobs { nodes { id } } }"
+            )
+            assert error["extensions"]["code"] == "TIMEOUT"
+            await until(freed)
+
+
+async def freed() -> bool:
+    return not left()
+
+
+def test_a_dropped_document_is_freed() -> None:
+    """Otherwise the collector would stop all requests for its thousands of objects."""
+    text = f"query($n: Int) {{ {'viewer { roles } ' * 40} jobs(first: $n) {{ nodes {{ id }} }} }}"
+    documents = Documents(application.schema()._schema, Limits(documents=1))
+    with uncollected():
+        assert documents.get(text).named
+        assert documents.get("{ viewer { roles id } } #").named
+        gc.collect(0)  # the validators' own
+        kept = Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, Node | Token | Location))
+    assert not kept
 
 
 async def test_a_lost_connection_is_freed_with_its_waiting_requests(tmp_path: Path) -> None:

@@ -379,6 +379,17 @@ class CompiledExecutor(Executor[Any]):
             return self.build_response(None)
         return self._answered(field, None)
 
+    def handle_field_error(self, raw_error: Exception, *given: Any) -> None:
+        """Raise the error of a field that may not be null without graphql-core's frame, which refers to the error.
+
+        Nobody hears of a second such error, which would leave a cycle with all that its frames hold.
+        """
+        try:
+            super().handle_field_error(raw_error, *given)
+        except GraphQLError as error:
+            del raw_error  # it may be the same
+            raise error.with_traceback(None) from error.__cause__
+
     def execute_fields_serially(self, *given: Any) -> Any:
         """Execute the fields of a mutation; with a deadline, those that are late or let a cancellation out are null."""
         if self.deadline is None:

@@ -125,6 +125,7 @@ def _code(source: str) -> CodeType:
     return code
 
 
+@lru_cache(256)  # documents share it: they may have thousands of fields
 def complete_leaf(type_: GraphQLLeafType, *, required: bool, in_list: bool) -> CompiledSelection:
     """Complete a scalar's or an enum's values. An object or list counts them; the content is counted here."""
     coerce = type_.coerce_output_value

@@ -143,6 +143,7 @@ class Documents:
         except GraphQLError as error:
             return _wrong([error], size)
         excess = long_number(node) or check(node, self._limits)
+        _unlink_tokens(node)
         if excess is not None:
             return _wrong([excess], size)
         errors = validate(self._schema, node, self._rules, self._limits.errors, self._hide_suggestions)
@@ -161,6 +162,16 @@ class Documents:
             if isinstance(definition, OperationDefinitionNode)
         }
         return Document(node, (), named, size + node.token_count + planner.fields)
+
+
+def _unlink_tokens(node: DocumentNode) -> None:
+    """Take the tokens apart, which are linked both ways; their places are all that is needed from here on.
+
+    A document that is dropped then goes at once. The garbage collector would stop all requests for it.
+    """
+    token = node.loc.start_token if node.loc else None
+    while token is not None:
+        token.prev, token.next, token = None, None, token.next
 
 
 def _wrong(errors: Sequence[GraphQLError], size: int) -> Document:

@@ -23,8 +23,14 @@ MAX_RESPELLED = 1_000  # characters of a message
 
 
 def formatted(errors: Sequence[GraphQLError], most: int) -> list[dict[str, Any]]:
-    """Return the first `most` errors in their public form."""
-    return [_formatted(error) for error in errors[:most]]
+    """Return the first `most` errors in their public form. All lose their tracebacks.
+
+    Their frames hold what there was of the answer, in cycles, for the garbage collector to find.
+    """
+    shown = [_formatted(error) for error in errors[:most]]
+    for error in errors:
+        _drop_tracebacks(error)
+    return shown
 
 
 def of_request(error: GraphQLError) -> dict[str, Any]:
@@ -61,3 +67,15 @@ def _formatted(error: GraphQLError) -> dict[str, Any]:
         shown["locations"] = [location.formatted for location in error.locations]
     shown["path"] = error.path
     return shown
+
+
+def _drop_tracebacks(error: BaseException) -> None:
+    """Drop the tracebacks of an error and of those that led to it."""
+    left: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while left:
+        one = left.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            left += one.__cause__, one.__context__, getattr(one, "original_error", None)
