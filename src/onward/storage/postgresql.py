@@ -11,8 +11,8 @@ import secrets
 import time
 import zlib
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -299,7 +299,8 @@ def without(snapshot: bytes, transactions: Collection[int]) -> tuple[int, int, b
     return min(int(oldest), after), after, running
 
 
-def _sent_together(connection: Any) -> AbstractContextManager[Any]:
+@contextmanager
+def _sent_together(connection: Any) -> Iterator[None]:
     """Send the statements of the block without waiting for each other's answers, and raise the first error at its end.
 
     Not through a pooler in transaction mode, nor by a libpq before 14.
@@ -307,8 +308,18 @@ def _sent_together(connection: Any) -> AbstractContextManager[Any]:
     import psycopg  # noqa: PLC0415
 
     if pooler.is_marked(connection) or not psycopg.capabilities.has_pipeline():
-        return nullcontext()
-    return connection.pipeline()  # type: ignore[no-any-return]
+        yield
+        return
+    try:
+        with connection.pipeline():
+            yield
+    except psycopg.Error as error:
+        if connection.pgconn.pipeline_status == psycopg.pq.PipelineStatus.OFF:
+            raise
+        # The server has said that it ends, and not ended the connection yet: psycopg fails to leave its pipeline for
+        # what has not come, and never will.
+        connection.close()
+        raise (error.__context__ if isinstance(error.__context__, psycopg.Error) else error) from None
 
 
 def _set_up(connection: Any) -> None:

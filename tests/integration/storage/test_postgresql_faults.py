@@ -138,6 +138,29 @@ def test_the_servers_refusal_of_a_last_row_is_no_lost_answer(
         assert len(runs) == 1
 
 
+def test_a_connection_that_cannot_end_what_it_has_sent_together_is_lost(
+    postgres_ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is when a server says in the middle of a commit that it ends; here a COPY waits for its rows to be read."""
+    runs: list[int] = []
+    raw = Tx.raw
+
+    def with_a_copy(tx: Tx, sql: str) -> None:
+        if sql == "COMMIT" and len(runs) == 1:
+            raw(tx, "COPY (SELECT 1) TO STDOUT")
+        raw(tx, sql)
+
+    def function(tx: Tx) -> None:
+        runs.append(tx.change)
+        put(tx, f"run {len(runs)}")
+
+    with writing(postgres_ledger) as writer:
+        monkeypatch.setattr(Tx, "raw", with_a_copy)
+        writer.run_sync(function)
+        assert names(writer.database) == {"run 1"}
+        assert len(runs) == 1, "its commit is looked up"
+
+
 @pytest.mark.parametrize(("function", "waits"), [("statement", 3), ("rows", 2)])
 def test_a_commit_waits_for_the_server_as_often_as_it_has_to(
     function: str, waits: int, postgres_ledger: str, tmp_path: Path
