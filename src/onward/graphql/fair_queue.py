@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
@@ -21,11 +21,39 @@ SLICE_S = 0.002  # of the event loop, for one caller at a time
 WAIT_MARGIN = 10_000  # callers that are remembered, at most
 
 
-class FairQueue:
-    """Waiting callers by their use so far; each caller's own requests by rank, and by arrival within a rank."""
+class _Requests:
+    """One caller's: short ones in order of arrival, long ones by rank, and turn about where there are both."""
 
     def __init__(self) -> None:
-        self._waiting: defaultdict[str, list[tuple[int, int, asyncio.Future[None]]]] = defaultdict(list)  # heaps
+        self._short: deque[asyncio.Future[None]] = deque()
+        self._long: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap
+        self._is_long_next = False
+
+    def __bool__(self) -> bool:
+        return bool(self._short or self._long)
+
+    def add(self, rank: int, number: int, turn: asyncio.Future[None]) -> None:
+        if rank:
+            heapq.heappush(self._long, (rank, number, turn))
+        else:
+            self._short.append(turn)
+
+    def take(self) -> asyncio.Future[None] | None:
+        """Return the next one that has not given up."""
+        while self:
+            is_long = bool(self._long) and (self._is_long_next or not self._short)
+            turn = heapq.heappop(self._long)[2] if is_long else self._short.popleft()
+            self._is_long_next = not is_long
+            if not turn.done():
+                return turn
+        return None
+
+
+class FairQueue:
+    """Waiting callers by their use so far; each caller's own requests as `_Requests` has them."""
+
+    def __init__(self) -> None:
+        self._waiting: defaultdict[str, _Requests] = defaultdict(_Requests)
         self._line: list[tuple[float, int, str]] = []  # a heap with an entry for each caller that waits
         self._clocks: dict[str, float] = {}
         self._now = 0.0
@@ -35,11 +63,14 @@ class FairQueue:
         return bool(self._line)
 
     def add(self, caller: str, rank: int = 0) -> asyncio.Future[None]:
-        """Return a future that ends when it is the caller's turn, and no request of the caller has a lower rank."""
+        """Return a future that ends when it is the caller's turn; of long requests, the one of the lowest `rank` first.
+
+        Rank 0 is of a short request.
+        """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if caller not in self._waiting:
             self._enqueue(caller)
-        heapq.heappush(self._waiting[caller], (rank, next(self._number), turn))
+        self._waiting[caller].add(rank, next(self._number), turn)
         return turn
 
     def next(self) -> str | None:
@@ -47,13 +78,12 @@ class FairQueue:
         while self._line:
             clock, _, caller = heapq.heappop(self._line)
             waiting = self._waiting[caller]
-            while waiting and waiting[0][2].done():  # it has given up
-                heapq.heappop(waiting)
-            if not waiting:
+            turn = waiting.take()
+            if turn is None:
                 del self._waiting[caller]
                 continue
             self._now = max(self._now, clock)
-            heapq.heappop(waiting)[2].set_result(None)
+            turn.set_result(None)
             if waiting:
                 self._clocks[caller] = max(self._clocks.get(caller, 0.0), self._now)
                 self._enqueue(caller)

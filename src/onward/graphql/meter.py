@@ -126,7 +126,7 @@ class Meter:
         return perf_counter() - self._began > SLICE_S
 
     def rank(self) -> int:
-        """Return the rank of the answer's next turn among those of its caller: short answers, then long ones by age.
+        """Return the rank of the answer's next turn among those of its caller: 0 while it is short, then by its age.
 
         If long answers took turns, all of them would be half done, and in memory: the garbage collector, which stops
         everybody, would look through them again and again.

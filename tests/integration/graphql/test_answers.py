@@ -229,6 +229,27 @@ async def test_long_answers_of_one_caller_are_built_one_after_another(monkeypatc
     assert most == 2, "one of each caller"
 
 
+async def test_a_long_answer_is_built_beside_ever_new_short_ones_of_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event of a subscription is one: a client that follows many jobs would wait for its page without end."""
+    monkeypatch.setattr(fair_queue, "SLICE_S", -1.0)  # a slice is over at once
+    shares, turns = meter.Shares(), 0
+
+    async def short() -> None:
+        nonlocal turns
+        while True:
+            await meter.Meter(caller="ann", shares=shares).rest()
+            turns += 1
+
+    many = [asyncio.create_task(short()) for _ in range(9)]
+    long = meter.Meter(caller="ann", shares=shares)
+    async with asyncio.timeout(30):
+        for _ in range(50):
+            await long.rest()
+    for one in many:
+        one.cancel()
+    assert 40 <= turns <= 60, "they take turns"
+
+
 async def test_a_subscription_to_many_changes_leaves_others_their_turns() -> None:
     """Changes that are there already are not waited for, and a socket is written to without a wait, too."""
     turns = 0
