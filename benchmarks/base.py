@@ -24,6 +24,7 @@ class Scope:
 
     folder: Path
     quick: bool
+    large: int | None = None  # the number of jobs in a large ledger, where it is not the usual one
 
     @property
     def rounds(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from onward.jobs import claims, ledger, recording
@@ -28,12 +27,19 @@ NEW = NewJob(
 )
 # One job in a hundred is still to come, two have failed, all others have succeeded: as in a ledger that has been used.
 STATUS = "CASE WHEN n % 100 = 0 THEN 'SCHEDULED' WHEN n % 100 < 3 THEN 'FAILED' ELSE 'SUCCEEDED' END"
-SERIES = "WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < :count)"
+NUMBERS = {
+    "sqlite": "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {0})",
+    "postgresql": "WITH numbers(n) AS (SELECT n::bigint FROM generate_series(1, {0}) AS series(n))",
+}
+ID = {
+    "sqlite": "printf('job_%012x%020x', {0}, n)",
+    "postgresql": "'job_' || lpad(to_hex({0}), 12, '0') || lpad(to_hex(n), 20, '0')",
+}
 
 
-def filled(path: Path, count: int) -> Database:
+def filled(url: str, count: int) -> Database:
     """Make a ledger of this release with that many jobs, all older than any later one."""
-    database = Database(f"sqlite:///{path}")
+    database = Database(url)
     migrate.upgrade(database)
     writer = Writer(database)
     writer.start()
@@ -64,28 +70,34 @@ def finish(writer: Writer, job: Job) -> None:
 
 
 def _multiply(database: Database, template: str, count: int) -> None:
+    is_sqlite = database.dialect == "sqlite"
     connection: Any = database.connect()
-    connection.execute("PRAGMA synchronous=OFF")  # it is made for the benchmark, and made anew when it is lost
+    # It is made for the benchmark, and made anew when it is lost.
+    connection.execute("PRAGMA synchronous=OFF" if is_sqlite else "SET statement_timeout = 0")
+    ago = 10 * DAY_US
     own = {
         # Microseconds apart, so that ids and times grow together, ten days back from now.
-        "id": "printf('job_%012x%020x', (created_at - :ago) / 1000 + n / 1000, n)",
+        "id": ID[database.dialect].format(f"(created_at - {ago}) / 1000 + n / 1000"),
         "handler": "CASE WHEN n % 3 = 0 THEN 'email.welcome' ELSE handler END",
         "status": STATUS,
         "changed": "0",
-        "created_at": "created_at - :ago + n",
-        "due_at": "created_at + :ago",
-        "run_at": "CASE WHEN n % 100 = 0 THEN created_at + :ago END",
-        "finished_at": "CASE WHEN n % 100 <> 0 THEN finished_at - :ago + n END",
+        "created_at": f"created_at - {ago} + n",
+        "due_at": f"created_at + {ago}",
+        "run_at": f"CASE WHEN n % 100 = 0 THEN created_at + {ago} END",
+        "finished_at": f"CASE WHEN n % 100 <> 0 THEN finished_at - {ago} + n END",
     }
     values = ", ".join(own.get(name, name) for name in COLUMNS)
-    given = {"count": count, "ago": 10 * DAY_US, "template": template}
-    connection.execute("BEGIN IMMEDIATE")
-    selected = f"SELECT {values} FROM series, _ledger.jobs WHERE id = :template"  # noqa: S608 - our own words
-    insert = f"{SERIES} INSERT INTO _ledger.jobs ({', '.join(COLUMNS)}) {selected}"
-    connection.execute(database.named(insert), given)
-    connection.execute(database.named("DELETE FROM _ledger.counts"))
+    numbers = NUMBERS[database.dialect].format(count)
+    selected = f"{numbers} SELECT {values} FROM numbers, _ledger.jobs WHERE id = '{template}'"  # noqa: S608 - our own words
     counted = "SELECT 0, '', status, count(*) FROM _ledger.jobs GROUP BY status"
-    connection.execute(database.named(f"INSERT INTO _ledger.counts (slot, owner, status, n) {counted}"))
-    connection.execute("COMMIT")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
+    for statement in (
+        f"INSERT INTO _ledger.jobs ({', '.join(COLUMNS)}) {selected}",
+        "DELETE FROM _ledger.counts",
+        f"INSERT INTO _ledger.counts (slot, owner, status, n) {counted}",
+        "COMMIT",
+        # A server of PostgreSQL does that by itself, some time after the rows have come.
+        "PRAGMA wal_checkpoint(TRUNCATE)" if is_sqlite else "VACUUM ANALYZE",
+    ):
+        connection.execute(database.named(statement))
     connection.close()

@@ -56,11 +56,11 @@ TAKES: tuple[tuple[str, Take], ...] = (
 )
 
 
-def run(*, quick: bool, only: str | None) -> int:
+def run(*, quick: bool, only: str | None, large: int | None = None) -> int:
     """Run the figures; return 1 if a measurement failed, or with `quick` a ratio is under its generous bound."""
     wanted = _chosen(only, quick=quick)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all started processes are ended
-    scope = Scope(FOLDER / "run", quick)
+    scope = Scope(FOLDER / "run", quick, large)
     scope.folder.mkdir(parents=True, exist_ok=True)
     with suppress(BuildFailed):
         for bundle in build.BUNDLES:  # otherwise the first measured servers would build them

@@ -16,12 +16,14 @@ from benchmarks import ledgers
 from benchmarks.base import Measured, Row, Scope, emptied
 from benchmarks.figures.accept import api
 from benchmarks.graphql import Caller, body
+from benchmarks.postgres import DURABLE
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.storage.engine import Database
 from onward.storage.tables import jobs
 from onward.storage.writer import Writer
 from onward.telemetry.metrics import Metrics
+from tests.servers import postgres_database, postgres_server
 
 SMALL, LARGE, LARGE_QUICK = 10_000, 1_000_000, 100_000
 TIMES = 200
@@ -35,14 +37,26 @@ _before = sa.select(jobs.c.id).order_by(jobs.c.id.desc()).limit(1).offset(999 * 
 
 
 def take(scope: Scope) -> Iterator[Row]:
-    sizes = (SMALL, LARGE_QUICK if scope.quick else LARGE)
-    found: dict[str, tuple[Measured, Measured]] = {}
+    sizes = (SMALL, scope.large or (LARGE_QUICK if scope.quick else LARGE))
+    yield from _taken(scope, "SQLite", sizes, [f"sqlite:///{_folder(scope, size) / 'ledger.db'}" for size in sizes])
     with ExitStack() as stack:
-        sides = [_Side(stack, emptied(scope.folder / f"ledger-{size}"), size) for size in sizes]
+        server = stack.enter_context(postgres_server(*DURABLE))
+        urls = [stack.enter_context(postgres_database(server.url)) for _ in sizes]
+        yield from _taken(scope, "PostgreSQL", sizes, urls)
+
+
+def _folder(scope: Scope, size: int) -> Path:
+    return emptied(scope.folder / f"ledger-{size}")
+
+
+def _taken(scope: Scope, database: str, sizes: tuple[int, int], urls: list[str]) -> Iterator[Row]:
+    with ExitStack() as stack:
+        sides = [
+            _Side(stack, scope.folder / f"ledger-{size}", url, size) for size, url in zip(sizes, urls, strict=True)
+        ]
         for what, times in _PARTS.items():
-            sys.stderr.write(f"onward:   {what}\n")
+            sys.stderr.write(f"onward:   {what}, {database}\n")
             small, large = (Measured(f"with {size:,} jobs") for size in sizes)
-            found[what] = (small, large)
             for _ in range(scope.rounds):
                 for side in sides:
                     side.before(what)
@@ -52,8 +66,8 @@ def take(scope: Scope) -> Iterator[Row]:
                         list_.append(side.take(what))
                 small.add(statistics.median(took[0]))
                 large.add(statistics.median(took[1]))
-    for what, (small, large) in found.items():
-        yield Row("G", f"{what}, {sizes[1]:,} jobs", "ms", large, small, reach=1.2, at_least=False, generous=3.0)
+            named = f"{what}, {sizes[1]:,} jobs, {database}"
+            yield Row("G", named, "ms", large, small, reach=1.2, at_least=False, generous=3.0)
 
 
 _PARTS = {
@@ -69,12 +83,11 @@ _PARTS = {
 class _Side:
     """One ledger, a writer on it, and the API process that serves it."""
 
-    def __init__(self, stack: ExitStack, folder: Path, size: int) -> None:
-        self._database = ledgers.filled(folder / "ledger.db", size)
+    def __init__(self, stack: ExitStack, folder: Path, url: str, size: int) -> None:
+        self._database = ledgers.filled(url, size)
         stack.callback(self._database.close)
-        self._caller = Caller(
-            stack.enter_context(api(folder, backend="dramatiq", redis_url="redis://127.0.0.1:1/0"))[1]
-        )
+        running = api(folder, backend="dramatiq", redis_url="redis://127.0.0.1:1/0", database_url=url)
+        self._caller = Caller(stack.enter_context(running)[1])
         self._writer = Writer(self._database)
         self._writer.start()
         stack.callback(self._writer.close)

@@ -6,13 +6,12 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
-import redis
-
-from benchmarks.base import Measured, Row, Scope, emptied
+from benchmarks.base import Measured, Row, Scope
 from benchmarks.figures.accept import api
+from benchmarks.postgres import servers
 from benchmarks.processes import ours, python, running, wait_until
-from tests.servers import redis_server
 
 SUBSCRIBERS = 1_000
 PAUSE_S = 0.08  # of each job; with eight threads about a hundred jobs end a second
@@ -20,21 +19,22 @@ ROUNDS = 3
 
 
 def take(scope: Scope) -> Iterator[Row]:
-    onward = Measured("Onward")
-    with redis_server() as server:
-        for _ in range(1 if scope.quick else ROUNDS):
-            redis.Redis.from_url(server.url).flushall()
-            _follow(scope, onward, server.url, scope.jobs(SUBSCRIBERS))
-    what = f"{scope.jobs(SUBSCRIBERS):,} subscribers, job's end to frame, p95"
-    yield Row("I", what, "ms", onward, reach=50.0, at_least=False)
+    count, rounds = scope.jobs(SUBSCRIBERS), range(1 if scope.quick else ROUNDS)
+    with servers(scope) as on:
+        for database in ("SQLite", "PostgreSQL"):
+            onward = Measured("Onward")
+            for _ in rounds:
+                with on.onward("dramatiq") as run:  # its Redis is empty, too
+                    _follow(run.folder, onward, on.redis_url, run.url if database == "PostgreSQL" else "", count)
+            what = f"{count:,} subscribers, {database}, job's end to frame, p95"
+            yield Row("I", what, "ms", onward, reach=50.0, at_least=False)
 
 
-def _follow(scope: Scope, measured: Measured, redis_url: str, count: int) -> None:
-    folder = emptied(scope.folder / "onward")
-    env = ours(folder, backend="dramatiq", redis_url=redis_url)
+def _follow(folder: Path, measured: Measured, redis_url: str, database_url: str, count: int) -> None:
+    env = ours(folder, backend="dramatiq", redis_url=redis_url, database_url=database_url)
     follow = python("benchmarks.follow", probed=False)
     with (
-        api(folder, backend="dramatiq", redis_url=redis_url) as (server, port),
+        api(folder, backend="dramatiq", redis_url=redis_url, database_url=database_url) as (server, port),
         running([*follow, str(port), str(count), str(PAUSE_S)], folder, "follow", env=env) as followers,
     ):
         wait_until(lambda: "ready" in followers.log.read_text(), followers, timeout_s=120)
