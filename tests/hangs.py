@@ -34,7 +34,8 @@ def pytest_runtest_logfinish() -> None:
 
 def _limit(item: pytest.Item) -> None:
     mark = item.get_closest_marker("timeout")
-    chosen = mark.args[0] if mark else item.config.getoption("timeout", None)
+    marked = (*mark.args, mark.kwargs.get("timeout"))[0] if mark else None
+    chosen = marked if marked is not None else item.config.getoption("timeout", None)
     limit_s = float(item.config.getini("timeout") or 0 if chosen is None else chosen)
     if limit_s:
         faulthandler.dump_traceback_later(limit_s + GRACE_S, exit=True, file=item.config.stash[OUTPUT])

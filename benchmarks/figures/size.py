@@ -17,6 +17,7 @@ from benchmarks.base import Measured, Row, Scope, emptied
 from benchmarks.figures.accept import api
 from benchmarks.graphql import Caller, body
 from benchmarks.postgres import DURABLE
+from benchmarks.processes import finished, ours, python
 from onward.jobs.leases import Lease
 from onward.jobs.model import Job
 from onward.storage.engine import Database
@@ -38,10 +39,13 @@ _before = sa.select(jobs.c.id).order_by(jobs.c.id.desc()).limit(1).offset(999 * 
 
 def take(scope: Scope) -> Iterator[Row]:
     sizes = (SMALL, scope.large or (LARGE_QUICK if scope.quick else LARGE))
-    yield from _taken(scope, "SQLite", sizes, [f"sqlite:///{_folder(scope, size) / 'ledger.db'}" for size in sizes])
+    urls = [f"sqlite:///{_folder(scope, size) / 'ledger.db'}" for size in sizes]
+    yield from _taken(scope, "SQLite", sizes, urls)
     with ExitStack() as stack:
         server = stack.enter_context(postgres_server(*DURABLE))
         urls = [stack.enter_context(postgres_database(server.url)) for _ in sizes]
+        for size in sizes:
+            _folder(scope, size)
         yield from _taken(scope, "PostgreSQL", sizes, urls)
 
 
@@ -84,6 +88,8 @@ class _Side:
     """One ledger, a writer on it, and the API process that serves it."""
 
     def __init__(self, stack: ExitStack, folder: Path, url: str, size: int) -> None:
+        env = ours(folder, backend="background", database_url=url)
+        finished(python("onward", "migrate", probed=False), folder, "migrate", env=env)  # with its own tables
         self._database = ledgers.filled(url, size)
         stack.callback(self._database.close)
         running = api(folder, backend="dramatiq", redis_url="redis://127.0.0.1:1/0", database_url=url)

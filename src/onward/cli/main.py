@@ -614,7 +614,7 @@ def bench(
         bool, typer.Option("--quick", help="Ratios with generous bounds, in two minutes, for CI.")
     ] = False,
     only: Annotated[str | None, typer.Option(help="Only these figures, such as A,B.")] = None,
-    rows: Annotated[int | None, typer.Option(min=20_000, help="Jobs in the large ledgers of G; 1,000,000.")] = None,
+    rows: Annotated[int | None, typer.Option(min=20_000, help="Jobs in G's large ledger; else 1,000,000.")] = None,
 ) -> None:
     """Measure this program and others side by side."""
     _needs_clone("benchmarks")

@@ -88,7 +88,7 @@ class Context:
             self.meter.check_connection()
             return self.services.database.begin_read(function)
 
-        return await self.meter.shares.reads.run(self.meter.caller, begin, self.meter.rank())
+        return await self.meter.shares.reads.run(self.meter.caller, begin, self.meter.rank)
 
     @property
     def headers(self) -> dict[str, str]:

@@ -63,10 +63,7 @@ class FairQueue:
         return bool(self._line)
 
     def add(self, caller: str, rank: int = 0) -> asyncio.Future[None]:
-        """Return a future that ends when it is the caller's turn; of long requests, the one of the lowest `rank` first.
-
-        Rank 0 is of a short request.
-        """
+        """Return a future that ends when it is the caller's turn; `rank` is 0 for a short request."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if caller not in self._waiting:
             self._enqueue(caller)

@@ -15,7 +15,7 @@ from onward.graphql.fair_queue import SLICE_S, FairSlots, LoopScheduler
 from onward.jobs.pages import Allowance, json_values
 
 READS_AT_ONCE = 3  # of the ledger, by all queries of a process
-SHORT_TURNS = 2  # of an answer that the caller's long ones do not hold up
+SHORT_TURNS = 2  # after more of them an answer counts as long
 VALUE_BYTES = 8  # of a value that is no text, with its name and marks: about what JSON takes
 
 
@@ -125,18 +125,19 @@ class Meter:
         """Return whether the slice is over."""
         return perf_counter() - self._began > SLICE_S
 
+    @property
     def rank(self) -> int:
-        """Return the rank of the answer's next turn among those of its caller: 0 while it is short, then by its age.
+        """The place among the answers of the caller: 0 while it is short, then by age.
 
         If long answers took turns, all of them would be half done, and in memory: the garbage collector, which stops
         everybody, would look through them again and again.
         """
-        self._turns += 1
         return 0 if self._turns <= SHORT_TURNS else self._number
 
     async def rest(self) -> None:
         """Give the loop back, and begin a new slice when it is this caller's turn."""
-        await self.shares.loop.turn(self.caller, self.rank())
+        self._turns += 1
+        await self.shares.loop.turn(self.caller, self.rank)
         self.check_connection()
         self._began = perf_counter()
 

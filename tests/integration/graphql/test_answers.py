@@ -204,7 +204,7 @@ async def test_the_loop_is_given_to_one_slice_in_each_of_its_iterations(monkeypa
 
 
 async def test_long_answers_of_one_caller_are_built_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them half done would be in memory at once. His short ones, and other callers' answers, do not wait."""
+    """If they took turns, all would be half done, and in memory. Her short ones, and others' answers, do not wait."""
     monkeypatch.setattr(fair_queue, "SLICE_S", -1.0)  # a slice is over at once
     shares, ended = meter.Shares(), list[str]()
     half_done, most = 0, 0

@@ -141,7 +141,7 @@ def test_the_servers_refusal_of_a_last_row_is_no_lost_answer(
 def test_a_connection_that_cannot_end_what_it_has_sent_together_is_lost(
     postgres_ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when a server says in the middle of a commit that it ends; here a COPY waits for its rows to be read."""
+    """A COPY waits for its rows to be read, as the commit does after a server has said that it ends."""
     runs: list[int] = []
     raw = Tx.raw
 

@@ -382,7 +382,7 @@ class CompiledExecutor(Executor[Any]):
     def handle_field_error(self, raw_error: Exception, *given: Any) -> None:
         """Raise the error of a field that may not be null without graphql-core's frame, which refers to the error.
 
-        Nobody hears of a second such error, which would leave a cycle with all that its frames hold.
+        graphql-core drops a second such error unseen; its traceback would keep its frames in a cycle.
         """
         try:
             super().handle_field_error(raw_error, *given)

@@ -165,9 +165,9 @@ class Documents:
 
 
 def _unlink_tokens(node: DocumentNode) -> None:
-    """Take the tokens apart, which are linked both ways; their places are all that is needed from here on.
+    """Unlink the document's tokens, of which only the positions are used from here on.
 
-    A document that is dropped then goes at once. The garbage collector would stop all requests for it.
+    A document that is dropped is then freed at once. The garbage collector would stop all requests for it.
     """
     token = node.loc.start_token if node.loc else None
     while token is not None:

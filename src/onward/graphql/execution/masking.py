@@ -23,9 +23,9 @@ MAX_RESPELLED = 1_000  # characters of a message
 
 
 def formatted(errors: Sequence[GraphQLError], most: int) -> list[dict[str, Any]]:
-    """Return the first `most` errors in their public form. All lose their tracebacks.
+    """Return the first `most` errors in their public form. Drop all tracebacks.
 
-    Their frames hold what there was of the answer, in cycles, for the garbage collector to find.
+    Their frames would keep the answer, as far as it was built, in cycles for the garbage collector.
     """
     shown = [_formatted(error) for error in errors[:most]]
     for error in errors:
@@ -79,3 +79,4 @@ def _drop_tracebacks(error: BaseException) -> None:
             seen.add(id(one))
             one.__traceback__ = None
             left += one.__cause__, one.__context__, getattr(one, "original_error", None)
+            left += getattr(one, "exceptions", ())  # of a group
