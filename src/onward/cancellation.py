@@ -1,10 +1,13 @@
-"""Tells the end of a task from a cancellation that other people's code lets out."""
+"""Cancellations that other people's code loses, or lets out."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+AGAIN_S = 1.0
 
 
 def is_cancelled() -> bool:
@@ -30,3 +33,19 @@ def cancels_as_errors() -> Iterator[None]:
         if is_cancelled():
             raise
         raise TaskCancelled("a task that it waited for was cancelled") from error
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks until all have ended; their errors are dropped.
+
+    Once is not always enough: `asyncio.wait_for` loses a cancellation that comes in the moment in which what it waits
+    for ends (CPython's issue 86296, until 3.12), and redis-py sends its commands by way of it.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        ended, left = await asyncio.wait(left, timeout=AGAIN_S)
+        for task in ended:
+            if not task.cancelled():
+                task.exception()  # it is looked at, and asyncio does not complain

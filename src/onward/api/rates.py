@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from onward.api.addresses import is_loopback
 from onward.api.base import HttpError
+from onward.cancellation import end_tasks
 from onward.telemetry import logger
 
 if TYPE_CHECKING:
@@ -87,9 +88,7 @@ class Rates:
     async def close(self) -> None:
         """Stop exchanging."""
         if self._exchanging is not None:
-            self._exchanging.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._exchanging
+            await end_tasks([self._exchanging])
 
     async def _exchange(self, url: str) -> None:
         from redis import asyncio as redis_asyncio  # noqa: PLC0415 - a server without Redis starts without

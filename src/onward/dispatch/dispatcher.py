@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from onward.backends.base import Backend, Defer, Delivery, Health
-from onward.cancellation import cancels_as_errors
+from onward.cancellation import cancels_as_errors, end_tasks
 from onward.dispatch.batching import Batches
 from onward.dispatch.health import BackendHealth
 from onward.dispatch.patterns import NO_PRIORITIES, Patterns, Routes
@@ -92,9 +92,7 @@ class Dispatcher:
         """Cancel unsent deliveries, which are left to maintenance. May be called twice."""
         self._writer.on_end = left_to_maintenance
         await self._broker_health.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     def prepare_child(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from onward.backends.base import Backend, Health
-from onward.cancellation import cancels_as_errors
+from onward.cancellation import cancels_as_errors, end_tasks
 from onward.jobs.timings import Timings, to_next_tick
 from onward.telemetry import logger
 
@@ -39,9 +39,7 @@ class BackendHealth:
 
     async def close(self) -> None:
         """Stop asking. May be called twice, and without a start."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     def __getitem__(self, name: str) -> Health:
         """Return the backend's newest answer, at most a second old; unreachable if it does not answer."""

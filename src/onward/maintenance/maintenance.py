@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 
+from onward.cancellation import end_tasks
 from onward.dispatch.dispatcher import Dispatcher
 from onward.jobs.batch_keeper import BatchKeeper
 from onward.jobs.leases import Lease
@@ -76,9 +77,7 @@ class Maintenance:
 
     async def close(self) -> None:
         """Stop the services. May be called twice, and without a start."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     async def _show_loop(self) -> None:
         """Show the lease that no handler blocks the event loop; by itself, since a service may be busy for long."""

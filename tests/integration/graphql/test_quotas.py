@@ -17,6 +17,7 @@ from redis.asyncio.client import Pipeline
 from starlette.types import Message, Scope
 from websockets.exceptions import InvalidStatus
 
+from onward import cancellation
 from onward.api.addresses import UNKNOWN, Addresses
 from onward.api.base import HttpError
 from onward.api.connection_limiter import ConnectionLimiter
@@ -98,6 +99,28 @@ def test_loopback_is_exempt_if_so_configured() -> None:
     for _ in range(5):
         rates.count("127.0.0.1", None)
         rates.count("::1", "ada")
+
+
+async def test_counting_ends_though_the_client_of_redis_loses_a_cancellation(
+    redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server would otherwise wait for its end until it is killed."""
+    sending = asyncio.Event()
+
+    async def losing(*_: object, **_given: object) -> list[object]:
+        sending.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return [1, True]
+
+    monkeypatch.setattr(Pipeline, "execute", losing)
+    monkeypatch.setattr(cancellation, "AGAIN_S", 0.05)
+    rates = Rates(100, redis_url=redis_url, namespace=namespace)
+    rates.start()
+    rates.count("192.0.2.1", "ada")
+    async with asyncio.timeout(20):
+        await sending.wait()
+        await rates.close()
 
 
 async def test_processes_count_together_through_redis(
