@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -29,8 +29,13 @@ def in_one_line(error: BaseException) -> str:
 
 
 def check_writable(part: str, folder: Path, key: str) -> Finding:
-    """Check that a file could be made in the folder, which need not exist yet; make nothing."""
+    """Check that a file could be made in the folder, which need not exist yet; leave nothing there.
+
+    A folder is made and removed, because rights alone do not tell: nobody makes one in /proc.
+    """
     existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-        return Finding(part, State.OK, f"{folder} can be written")
-    return Finding(part, State.WRONG, f"{folder} cannot be written", f"give it to this user, or correct {key}")
+    try:
+        Path(tempfile.mkdtemp(prefix=".onward-check-", dir=existing)).rmdir()
+    except OSError:
+        return Finding(part, State.WRONG, f"{folder} cannot be written", f"give it to this user, or correct {key}")
+    return Finding(part, State.OK, f"{folder} can be written")

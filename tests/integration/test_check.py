@@ -172,6 +172,26 @@ def test_a_folder_that_cannot_be_written_is_wrong(project: Path) -> None:
     assert [one.state for one in (*found(project, "email"), *found(project, "log"))] == [State.WRONG] * 2
 
 
+def test_a_ledger_that_cannot_be_made_is_wrong(project: Path) -> None:
+    """Nobody makes a folder in /proc, whatever rights it shows."""
+    (database, *_) = found(project, "database", database={"url": "sqlite:////proc/ledgers/onward.db"})
+    assert (database.state, "database.url" in database.fix) == (State.WRONG, True)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [("nowhere:resources", "no module 'nowhere'"), ("handlers.resources:nobody", "has no function nobody")],
+)
+def test_a_missing_lifespan_of_the_handlers_is_wrong(project: Path, function: str, words: str) -> None:
+    (lifespan,) = found(project, "lifespan", handlers={"modules": ["handlers.steps"], "lifespan": function})
+    assert (lifespan.state, words in lifespan.message) == (State.WRONG, True)
+
+
+def test_a_missing_folder_of_documents_is_wrong(project: Path) -> None:
+    (gql,) = found(project, "gql", gql={"documents": "trusted", "documents_dir": "nowhere"})
+    assert (gql.state, gql.fix) == (State.WRONG, "correct gql.documents_dir")
+
+
 def test_folders_that_no_handler_writes_to_are_not_needed(tmp_path: Path) -> None:
     """A folder that the settings name is needed all the same."""
     for module in ("tests.embedded.parcels", "tests.embedded.couriers"):

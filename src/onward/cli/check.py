@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from onward.api import server as serving
 from onward.api.authenticators import authenticator
-from onward.api.composition import schema
+from onward.api.composition import operations
 from onward.config.settings import Email, Log, Settings, SettingsError
 from onward.dispatch.preparation import Preparation
 from onward.findings import Finding, State, in_one_line
@@ -55,6 +55,8 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         else:
             yield from _handlers(settings, handlers, database)
             yield from _schedule(settings, preparation)
+    if settings.handlers.lifespan:
+        yield _lifespan(settings)
     yield _schema(settings, wrong)
     yield from backends.check(settings)
     email, log = settings.email, settings.log
@@ -92,14 +94,25 @@ def _schedule(settings: Settings, preparation: Preparation) -> Iterator[Finding]
             yield Finding("schedule", State.OK, ", ".join(entries))
 
 
+def _lifespan(settings: Settings) -> Finding:
+    try:
+        project.load_lifespan(settings)
+    except SettingsError as error:
+        _, _, words = in_one_line(error).partition(": ")
+        return Finding("lifespan", State.WRONG, words, "correct handlers.lifespan, or its module")
+    return Finding("lifespan", State.OK, settings.handlers.lifespan)
+
+
 def _schema(settings: Settings, handlers_error: str) -> Finding:
     try:
-        schema(settings)
+        operations(settings)
     except Exception as error:  # noqa: BLE001 - a module of the project's may raise anything
         if in_one_line(error) == handlers_error:
             return Finding("gql", State.WARNING, "the schema needs the handlers", "correct them first, as said above")
         key, _, words = in_one_line(error).partition(": ")
-        return Finding("gql", State.WRONG, words or key, f"correct {key if words else 'gql.modules'}, or its module")
+        named = key if words else "gql.modules"
+        fix = f"correct {named}, or its module" if named.endswith("modules") else f"correct {named}"
+        return Finding("gql", State.WRONG, words or key, fix)
     return Finding("gql", State.OK, "the schema can be built")
 
 

@@ -6,11 +6,11 @@ import inspect
 import shlex
 import sys
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from onward.cancellation import cancels_as_errors
 from onward.config.settings import Settings, SettingsError
@@ -136,20 +136,28 @@ def build_log(settings: Settings) -> JsonLines:
     return JsonLines(settings.log.path)
 
 
+def load_lifespan(settings: Settings) -> Callable[..., Any] | None:
+    """Return the function of the project's own lifespan; None without one. Raises SettingsError."""
+    path = settings.handlers.lifespan
+    if not path:
+        return None
+    module, _, attribute = path.partition(":")
+    function = getattr(load(module, "handlers.lifespan"), attribute, None)
+    if not callable(function):
+        raise SettingsError(f"handlers.lifespan: {module} has no function {attribute}")
+    return cast("Callable[..., Any]", function)
+
+
 @asynccontextmanager
 async def lifespan(settings: Settings, ledger: Ledger) -> AsyncIterator[Any]:
     """Enter the project's own lifespan and yield its resources; None without one.
 
     Raises SettingsError, also for an error that it raises at its start; one at its end is logged.
     """
-    path = settings.handlers.lifespan
-    if not path:
+    function, path = load_lifespan(settings), settings.handlers.lifespan
+    if function is None:
         yield None
         return
-    module, _, attribute = path.partition(":")
-    function = getattr(load(module, "handlers.lifespan"), attribute, None)
-    if not callable(function):
-        raise SettingsError(f"handlers.lifespan: {module} has no function {attribute}")
     try:
         takes_ledger = bool(signature_of(function).parameters)
         manager = function(ledger) if takes_ledger else function()
