@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import weakref
 from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -195,6 +196,34 @@ def call_in_forks(method: Callable[[], object]) -> None:
             found()
 
     os.register_at_fork(after_in_child=call)
+
+
+class ForkGuard:
+    """Ends a process that was forked by code on the event loop, or by a handler, as soon as that code returns.
+
+    The loop, the jobs and the connections behind it are the parent's: the fork would take the parent's events, and run
+    other jobs a second time. Until it returns, it may do what it likes. To be made on the event loop.
+    """
+
+    def __init__(self) -> None:
+        self.is_fork = False
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        call_in_forks(self._note)
+
+    def _note(self) -> None:
+        self.is_fork = True
+        if threading.get_ident() == self._thread:
+            self._loop.call_soon(self.end)
+
+    def end(self) -> Never:
+        """End this process as its `sys.exit()` says, or with code 1 and a line that tells how to end it."""
+        error = sys.exc_info()[1]
+        if isinstance(error, SystemExit):
+            os._exit(error.code if isinstance(error.code, int) else int(error.code is not None))
+        words = f"onward: process {os.getpid()} was forked, returned into the code of its parent, and was ended:"
+        with suppress(OSError):  # not by the log: another thread may have held its lock at the fork
+            os.write(2, f"{words} end such a process by os._exit(0), or use multiprocessing\n".encode())
+        os._exit(1)
 
 
 def leave(code: int) -> Never:

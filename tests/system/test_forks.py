@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from onward import JobContext, Onward, Retry, handler
+from onward.handlers.base import JobRequest
 from onward.supervisor.supervisor import ProcessSpec, Supervisor
 from tests import application
 from tests.processes import running, wait_until
@@ -34,12 +35,14 @@ def hold():
 @strawberry.type
 class Query:
     @strawberry.field
-    def fork(self, stranger: bool) -> int:
-        if stranger:  # as multiprocessing does, without its knowledge
+    def fork(self, child: str) -> int:
+        if child == "returns":
+            return os.fork()
+        if child == "stranger":  # as multiprocessing does, without its knowledge
             return os.fork() or hold()
-        child = multiprocessing.get_context("fork").Process(target=hold)
-        child.start()
-        return child.pid
+        process = multiprocessing.get_context("fork").Process(target=hold)
+        process.start()
+        return process.pid
 """
 LEAVES = (
     "import os, signal, time\n"
@@ -59,7 +62,7 @@ def test_forked_processes_keep_neither_the_server_s_address_nor_its_connections(
         address = urlsplit(server.serving())
         asking = http.client.HTTPConnection(address.netloc, timeout=30)
         socket.create_connection(("127.0.0.1", metrics), timeout=30).close()
-        known, stranger = (_fork(asking, stranger=stranger) for stranger in (False, True))
+        known, stranger = (_fork(asking, child) for child in ("known", "stranger"))
         try:
             server.end()
             wait_until(lambda: not Path(f"/proc/{known}").exists())
@@ -75,6 +78,18 @@ def test_forked_processes_keep_neither_the_server_s_address_nor_its_connections(
                     os.kill(pid, signal.SIGKILL)
 
 
+def test_a_process_that_a_resolver_forks_ends_where_it_returns(tmp_path: Path) -> None:
+    (tmp_path / "forking.py").write_text(FORKING)
+    application.write(tmp_path, '[gql]\nmodules = ["forking"]\n[server]\nport = 0\ndrain_s = 1.0\n')
+    with running("serve", project=tmp_path) as server:
+        asking = http.client.HTTPConnection(urlsplit(server.serving()).netloc, timeout=30)
+        child = Path(f"/proc/{_fork(asking, 'returns')}/stat")
+        wait_until(lambda: child.read_text().rpartition(")")[2].split()[0] == "Z")  # nobody waits for it
+        _fork(asking, "returns")
+        asking.close()
+        server.end()
+
+
 @handler("tests.fork", retry=Retry(1))
 def fork(job: JobContext) -> int:
     """Leave a process behind, and return its pid."""
@@ -83,6 +98,58 @@ def fork(job: JobContext) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(600)
     return child
+
+
+@handler("tests.return", retry=Retry(1))
+def return_twice(job: JobContext) -> int:
+    """Return in both processes."""
+    return os.fork()
+
+
+@handler("tests.return_on_loop", retry=Retry(1))
+async def return_twice_on_loop(job: JobContext) -> int:
+    return os.fork()
+
+
+@handler("tests.await", retry=Retry(1))
+async def await_twice(job: JobContext) -> int:
+    child = os.fork()
+    await asyncio.sleep(0)
+    return child
+
+
+@handler("tests.exit", retry=Retry(1))
+def leave(job: JobContext, *, code: int) -> int:
+    return os.fork() or sys.exit(code)
+
+
+@handler("tests.exit_on_loop", retry=Retry(1))
+async def leave_on_loop(job: JobContext, *, code: int) -> int:
+    return os.fork() or sys.exit(code)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (return_twice.job(), 1),
+        (return_twice_on_loop.job(), 1),
+        (await_twice.job(), 1),
+        (leave.job(code=0), 0),
+        (leave_on_loop.job(code=3), 3),
+    ],
+)
+async def test_a_forked_process_ends_where_it_returns_into_its_parent(
+    tmp_path: Path, request_: JobRequest, code: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The parent's job succeeds, and the parent goes on: the fork takes no event of it."""
+    settings = application.write(tmp_path, '[handlers]\nmodules = ["tests.system.test_forks"]\n')
+    onward = Onward.from_settings(settings)
+    async with asyncio.timeout(60), onward.lifespan():
+        child = await onward.result(await onward.enqueue(request_))
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert os.waitstatus_to_exitcode(status) == code
+        assert ("by os._exit(0)" in capfd.readouterr().err) == (code == 1)
+        await onward.result(await onward.enqueue(return_twice.job()))
 
 
 @pytest.mark.slow
@@ -109,9 +176,9 @@ async def test_forked_processes_keep_no_address_of_a_worker(tmp_path: Path, redi
             os.kill(child, signal.SIGKILL)
 
 
-def _fork(connection: http.client.HTTPConnection, *, stranger: bool) -> int:
+def _fork(connection: http.client.HTTPConnection, child: str) -> int:
     """Return the pid of a process that the server has forked."""
-    query = json.dumps({"query": "query($s: Boolean!) { fork(stranger: $s) }", "variables": {"s": stranger}})
+    query = json.dumps({"query": "query($child: String!) { fork(child: $child) }", "variables": {"child": child}})
     connection.request("POST", "/graphql", query, {"content-type": "application/json"})
     return int(json.load(connection.getresponse())["data"]["fork"])
 

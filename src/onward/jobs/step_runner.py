@@ -11,6 +11,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, NoReturn
 
+from onward.children import ForkGuard
 from onward.handlers.base import Step, TimedOut
 from onward.jobs.running import Running, StopReason
 from onward.jobs.step_process import StepProcess
@@ -39,6 +40,7 @@ class StepRunner:
         self._on_wait = on_wait
         self._watchdog = watchdog
         self._timings = timings
+        self._forks = ForkGuard()
         self._waiting: set[Running] = set()
         self._closed = False
         self._log = logger("runner")
@@ -110,7 +112,8 @@ class StepRunner:
     def _start(
         self, running: Running, step: Step, coroutine: Coroutine[Any, Any, Any]
     ) -> tuple[asyncio.Future[Any], None, Coroutine[Any, Any, Any]]:
-        watched = self._watchdog.pieces(coroutine, CurrentWork(running.handler, step.name, running.id))
+        work = CurrentWork(running.handler, step.name, running.id)
+        watched = self._watchdog.pieces(coroutine, work, self._forks)
         running.task = task = asyncio.get_running_loop().create_task(_contain_async_exit(watched))
         return task, None, coroutine
 
@@ -124,7 +127,7 @@ class StepRunner:
                 loop.call_soon_threadsafe(self._on_start, running)
 
         context = contextvars.copy_context()
-        running.task = plain = self._threads.submit(partial(context.run, _contain_exit, call), begin)
+        running.task = plain = self._threads.submit(partial(context.run, _contain_exit, call, self._forks), begin)
         if plain.waits:
             self._waiting.add(running)
             self._on_wait(running, True)
@@ -199,9 +202,13 @@ async def _contain_async_exit(coroutine: Awaitable[Any]) -> Any:
         raise RuntimeError("the handler tried to end the process") from error
 
 
-def _contain_exit(call: Callable[[], Any]) -> Any:
-    """Keep a plain function's `sys.exit()` from looking like an error of the thread."""
+def _contain_exit(call: Callable[[], Any], forks: ForkGuard) -> Any:
+    """Keep a plain function's `sys.exit()` from looking like an error of the thread, and a fork from the thread."""
     try:
-        return call()
+        try:
+            return call()
+        finally:
+            if forks.is_fork:
+                forks.end()
     except (SystemExit, KeyboardInterrupt, StopIteration) as error:
         raise RuntimeError("the handler tried to end the process") from error

@@ -15,6 +15,7 @@ from time import perf_counter
 from types import coroutine
 from typing import Any, NamedTuple, TypeVar
 
+from onward.children import ForkGuard
 from onward.telemetry.logs import logger
 from onward.telemetry.metrics import Metrics
 
@@ -53,8 +54,8 @@ class Watchdog:
         self._stop.set()
 
     @coroutine
-    def pieces(self, doing: Coroutine[Any, Any, T], who: CurrentWork) -> Generator[Any, Any, T]:
-        """Run the coroutine and time each of its pieces."""
+    def pieces(self, doing: Coroutine[Any, Any, T], who: CurrentWork, forks: ForkGuard) -> Generator[Any, Any, T]:
+        """Run the coroutine and time each of its pieces; end a process that one of them forked."""
         # An error's traceback refers to this frame, and each would keep the other: no variable keeps an error, nor a
         # future that may have one.
         resume, value, awaited = doing.send, None, None
@@ -66,6 +67,8 @@ class Watchdog:
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
             finally:
+                if forks.is_fork:
+                    forks.end()
                 self._now = value = None
                 if perf_counter() - started > BLOCKED_S:
                     self._blocked(who, perf_counter() - started)

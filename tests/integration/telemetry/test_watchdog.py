@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from onward import telemetry
+from onward.children import ForkGuard
 from onward.jobs.states import JobStatus
 from onward.telemetry import watchdog
 from onward.telemetry.metrics import Metrics
@@ -58,9 +59,9 @@ async def test_only_the_time_between_awaits_counts(monkeypatch: pytest.MonkeyPat
             await asyncio.sleep(0)
         return "done"
 
-    assert await Watchdog(metrics).pieces(work(*[0.09] * 10), WHO) == "done"
+    assert await Watchdog(metrics).pieces(work(*[0.09] * 10), WHO, ForkGuard()) == "done"
     assert not blocked(metrics)
-    assert await Watchdog(metrics).pieces(work(0.11), WHO) == "done"
+    assert await Watchdog(metrics).pieces(work(0.11), WHO, ForkGuard()) == "done"
     assert blocked(metrics) == 'onward_event_loop_blocked_total{handler="shop.pack"} 1.0'
 
 
@@ -75,7 +76,7 @@ async def test_exceptions_pass_into_and_out_of_a_watched_coroutine() -> None:
             raise KeyError("out") from None
 
     async def whole() -> Any:
-        return await Watchdog(Metrics()).pieces(work(), WHO)
+        return await Watchdog(Metrics()).pieces(work(), WHO, ForkGuard())
 
     task = asyncio.create_task(whole())
     await asyncio.sleep(0)
