@@ -24,7 +24,7 @@ from onward.jobs import idempotency, ledger, uniqueness
 from onward.jobs.base import KeyReused, NotUnique
 from onward.jobs.model import Job, NewJob, to_us
 from onward.storage import lock_order
-from onward.storage.base import DiskFull, Unavailable
+from onward.storage.base import DiskFull, FileReplaced, Unavailable
 from onward.storage.lock_order import ROWS, LockOrder
 from onward.storage.transaction import Tx
 from onward.text.visibility import is_plain
@@ -310,6 +310,9 @@ def not_unique() -> UserError:
 def unavailable(error: Unavailable) -> UserError:
     if isinstance(error, DiskFull):
         message = "The ledger's disk is full, and this was not accepted. Send it again once there is space."
+        return UserError(code=UserErrorCode.UNAVAILABLE, message=message, path=None)
+    if isinstance(error, FileReplaced):
+        message = "The ledger is not where it was, and this was not accepted. Send it again once it is back."
         return UserError(code=UserErrorCode.UNAVAILABLE, message=message, path=None)
     message = (
         "The ledger did not answer in time, and this may have been accepted or not. Send it again in a while:"

@@ -136,7 +136,7 @@ class Running:
 
         Raises TypeError for None; Permanent if the chunk is no JSON, or too large; LeaseLost after the attempt's end.
         """
-        self.check()
+        self._check_stop()
         if self.over:
             raise LeaseLost("the job is over, and its output with it: emit the chunk before the handler returns")
         self.emit_json(chunk_json(chunk, self.secrets))
@@ -147,6 +147,11 @@ class Running:
 
     def check(self) -> None:
         """Return if the job may go on. Raises JobCancelled, TimedOut or LeaseLost if it may not."""
+        self._check_stop()
+        if self.over:
+            raise LeaseLost("the job is over: end what goes on after it, or have the handler wait for that")
+
+    def _check_stop(self) -> None:
         deadline = self.deadline  # read once: another thread may pause it
         if self.stop is None and deadline is not None and time.monotonic() > deadline:
             self.stop = StopReason.TIMEOUT

@@ -422,6 +422,8 @@ def left_to_maintenance(_found: list[Any]) -> None:
 def _refusal(cause: Exception, *, disk_is_full: bool = False) -> Unavailable:
     if disk_is_full:
         refusal: Unavailable = DiskFull("the ledger's disk is full, and nothing was written: free some space")
+    elif isinstance(cause, FileReplaced):
+        refusal = FileReplaced(str(cause))
     else:
         refusal = Unavailable("the ledger cannot be written at the moment")
     refusal.__cause__ = cause

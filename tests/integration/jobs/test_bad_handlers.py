@@ -206,8 +206,8 @@ async def test_a_plain_wrapper_around_an_async_function_is_awaited(sqlite_writer
         assert (job.status, job.result) == (S.SUCCEEDED, job.id)
 
 
-async def test_a_dispatch_after_the_job_s_end_raises(sqlite_writer: Writer) -> None:
-    """A task that the handler left behind could not commit the child."""
+async def test_a_call_after_the_job_s_end_raises(sqlite_writer: Writer) -> None:
+    """A task that the handler left behind could not commit the child, and is told to end."""
     left: list[JobContext] = []
 
     @handler("conformance.leave", retry=ONCE)
@@ -218,6 +218,9 @@ async def test_a_dispatch_after_the_job_s_end_raises(sqlite_writer: Writer) -> N
         assert (await here.run(leave)).status is S.SUCCEEDED
         with pytest.raises(LeaseLost, match=r"the job is over: conformance\.leave would not be accepted"):
             left[0].dispatch("conformance.leave")
+        for call in (left[0].check, partial(left[0].progress, 1)):
+            with pytest.raises(LeaseLost, match="the job is over: end what goes on after it"):
+                call()
 
 
 @pytest.mark.parametrize(
