@@ -246,6 +246,9 @@ async def test_errors_have_types_and_nothing_is_accepted(onward: Onward, ledger_
         await onward.enqueue_many(good)  # type: ignore[arg-type]
     with pytest.raises(InvalidParameters, match="text"):
         await onward.enqueue_many([good] * 300 + [JobRequest("conformance.note", {"folder": "x", "text": 5})])
+    for text in ("x" * 1_000_000, "é" * 500_000):
+        with pytest.raises(InvalidParameters, match="take more than 1,000,000 bytes as JSON: store"):
+            await onward.enqueue(workload.noted.job(folder=str(tmp_path), text=text))
     with pytest.raises(NotFound):
         await onward.result("job_0")
     for options in ({"owner": ""}, {"priority": 1_001}, {"run_at": datetime(2099, 1, 1)}, {"idempotency_key": "\0"}):  # noqa: DTZ001

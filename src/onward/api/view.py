@@ -226,5 +226,5 @@ class View:
             raise HttpError(400, "A parameter appears twice.")
         for name in ("variables", "extensions"):
             if name in values:
-                values[name] = load(values[name], self._limits.json_depth)
+                values[name] = load(values[name], self._limits.json_depth, f"`{name}`")
         return read(values)

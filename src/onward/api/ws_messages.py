@@ -45,7 +45,7 @@ def id_of(message: Mapping[str, Any]) -> str:
     """The id of an operation. Raises Closing."""
     id_ = message.get("id")
     if not isinstance(id_, str) or not 0 < len(id_) <= ID_LENGTH:
-        raise Closing(4400, "An id must be a string that is not empty")
+        raise Closing(4400, f"An id must be a string of 1 to {ID_LENGTH} characters")
     return id_
 
 

@@ -18,6 +18,7 @@ from onward.jobs.model import Job, JobError, NewJob, Step, UniqueKey
 from onward.jobs.row import encode, encode_steps
 from onward.telemetry.tracing import Tracing
 
+PARAMS_BYTES = 1_000_000  # of a job's parameters, as they are kept: each claim and each page of jobs reads them
 _OTHER_VERSION = "its parameters do not fit this version of {}; unless a newer one made it, delete it and make it anew"
 
 
@@ -73,6 +74,9 @@ class Preparation:
         except TypeError as error:
             wrong = (fault(value, name, lambda _: False) for name, value in clear.items())
             raise InvalidParameters([one for one in wrong if one is not None]) from error
+        if len(stored) > PARAMS_BYTES or len(stored.encode()) > PARAMS_BYTES:
+            words = f"the parameters take more than {PARAMS_BYTES:,} bytes as JSON: store the data elsewhere, and give"
+            raise InvalidParameters([("", f"{words} the handler what finds it")])
         return self._new(
             found,
             stored,

@@ -32,9 +32,7 @@ from onward.handlers.typed_dicts import supported
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 Upgrade = Callable[[int, dict[str, Any]], dict[str, Any]]
-PLAIN = frozenset(
-    {"str", "int", "float", "bool", "bytes", "list", "dict", "tuple", "set"}
-)  # none of them can be the type of a job
+PLAIN = frozenset({"str", "int", "float", "bool", "bytes", "list", "dict", "tuple", "set"})  # no type of a job
 PLAIN_TYPES = frozenset({str, int, bool, type(None)})
 STRICT = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
@@ -157,6 +155,9 @@ _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, default=_plain)
 
 def _check(function: str, parameter: inspect.Parameter) -> None:
     name = parameter.name
+    if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+        words = "stands for any parameters: write each one by its name and type, or take a dict"
+        raise TypeError(f"{function}: {parameter} {words}, as in `def {function}(job, *, {name}: dict[str, str])`")
     if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
         raise TypeError(f"{function}: {name} must be keyword-only, as in `def {function}(job, *, {name})`")
     if parameter.annotation is parameter.empty:

@@ -23,14 +23,18 @@ class Request(NamedTuple):
     sha256: str | None = None  # of the document; there is this or a query
 
 
-def load(text: bytes | str, depth: int) -> Any:
-    """Decode JSON. Raises BadRequest, also for a duplicate name in one object and for too much depth."""
+def load(text: bytes | str, depth: int, what: str = "This") -> Any:
+    """Decode JSON; messages name it by `what`.
+
+    Raises BadRequest, also for a duplicate name in one object and for too much depth.
+    """
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         if "depth limit" in str(error):  # a thousand levels
             raise _too_deep(depth) from None
-        raise BadRequest("This is not JSON in UTF-8, or it has a number of more than 64 bits.") from None
+        place = f"See line {error.lineno}, column {error.colno}."
+        raise BadRequest(f"{what} is not JSON in UTF-8, or it has a number of more than 64 bits. {place}") from None
     if not isinstance(value, dict | list):
         return value
     raw = text if isinstance(text, bytes) else text.encode()
