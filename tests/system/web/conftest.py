@@ -166,6 +166,9 @@ async def watched(browser: Browser, served: str) -> AsyncIterator[Watched]:
     watched.page.on("console", heard)
     watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))
     yield watched
+    if not watched.page.is_closed():
+        await watched.page.goto("about:blank")  # a page that asks on would have requests in between
+        await watched.page.unroute_all(behavior="wait")
     await context.close()
     assert watched.abroad == []
     assert watched.complaints == []

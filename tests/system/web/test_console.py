@@ -11,7 +11,7 @@ from onward.web import build, pages
 from tests.system.web.asking import process
 from tests.system.web.conftest import Watched
 from tests.system.web.console_page import no_findings, opened
-from tests.system.web.test_operators import changed_answers
+from tests.system.web.test_operators import change_answers
 from tests.system.web.test_pages import directives, get
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.usefixtures("console_built")]
@@ -86,11 +86,11 @@ async def test_errors_that_the_history_does_not_tell_apart_lead_to_no_jobs(watch
         if "failures" in data:
             data["failures"] = [further]
 
-    async with changed_answers(watched.page, add):
-        page = await opened(watched, served)
-        errors = page.get_by_role("region", name="Errors of the last hour")
-        await expect(errors).to_contain_text(re.compile("video.cut.*Further errors"))
-        await expect(errors.get_by_role("link")).to_have_count(0)
+    await change_answers(watched.page, add)
+    page = await opened(watched, served)
+    errors = page.get_by_role("region", name="Errors of the last hour")
+    await expect(errors).to_contain_text(re.compile("video.cut.*Further errors"))
+    await expect(errors.get_by_role("link")).to_have_count(0)
 
 
 async def test_figures_of_another_time_stand_in_for_none(watched: Watched, served: str) -> None:

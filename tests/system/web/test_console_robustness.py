@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.async_api import Browser, Route, WebSocketRoute, expect
+from playwright.async_api import Browser, Request, Route, WebSocketRoute, expect
 
 from tests import application
 from tests.processes import running
@@ -53,8 +53,6 @@ async def test_hostile_text_stays_text(watched: Watched, served: str) -> None:
         if not words.startswith("No job"):
             await expect(page.get_by_text(HOSTILE).filter(visible=True).first).to_be_visible()
         assert await page.locator("main img, main script").count() == 0
-    await page.goto("about:blank")  # as below
-    await page.unroute_all(behavior="wait")
 
 
 async def test_a_lost_connection_is_shown_and_polling_replaces_it(watched: Watched, served: str) -> None:
@@ -130,10 +128,15 @@ async def test_the_token_is_kept_for_the_tab_and_sent_as_a_header(watched: Watch
 
 
 async def test_a_hidden_tab_asks_nothing_and_catches_up_when_it_is_shown(watched: Watched, served: str) -> None:
-    page = await opened(watched, served, "#/jobs?handler=steps.process_item")
+    page, unanswered = watched.page, set[Request]()
+    page.on("request", lambda request: unanswered.update({request}))
+    for end in ("requestfinished", "requestfailed"):
+        page.on(end, lambda request: unanswered.difference_update({request}))
+    await opened(watched, served, "#/jobs?handler=steps.process_item")
     await expect(page.locator("main section").first).to_be_visible()
     await page.evaluate(HIDE.replace("HIDDEN", "true"))
-    await page.wait_for_timeout(1_000)  # what was on its way
+    while unanswered:  # what was asked before may be answered with the job of below
+        await page.wait_for_timeout(50)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     job = process(served, "while nobody looks")
@@ -186,8 +189,6 @@ async def test_whole_numbers_keep_every_digit(watched: Watched, served: str) -> 
     shown = page.get_by_role("region", name="Result").last
     for line in ('"big": 12345678901234567890', '"less": -9007199254740993', '"small": 7', '"part": 1.5'):
         await expect(shown).to_contain_text(line)
-    await page.goto("about:blank")  # a page that asks on would have requests in between
-    await page.unroute_all(behavior="wait")
 
 
 async def test_what_was_typed_stays_while_a_token_has_run_out(watched: Watched, served: str) -> None:
@@ -218,7 +219,6 @@ async def test_what_was_typed_stays_while_a_token_has_run_out(watched: Watched, 
     name = "eve"
     await expect(page.locator("footer")).to_contain_text("You are eve")
     await expect(field).to_have_value("")
-    await page.unroute_all(behavior="ignoreErrors")
 
 
 async def test_without_a_token_no_refused_action_is_offered(browser: Browser, tmp_path: Path) -> None:

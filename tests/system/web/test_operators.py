@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,7 @@ HANDLER = "steps.process_item"
 STATUS = "query($id: ID!) { job(id: $id) { status } }"
 
 
-@asynccontextmanager
-async def changed_answers(page: Page, change: Callable[[dict[str, Any]], None]) -> AsyncIterator[None]:
+async def change_answers(page: Page, change: Callable[[dict[str, Any]], None]) -> None:
     """Change the data of the server's answers before the page gets them."""
 
     async def answer(route: Route) -> None:
@@ -31,8 +29,6 @@ async def changed_answers(page: Page, change: Callable[[dict[str, Any]], None]) 
         await route.fulfill(response=response, body=json.dumps(content))
 
     await page.route("**/graphql", answer)
-    yield
-    await page.unroute_all(behavior="ignoreErrors")
 
 
 async def test_a_handler_is_paused_and_resumed(watched: Watched, served: str, console_packages: Path) -> None:
@@ -98,26 +94,26 @@ async def test_a_process_says_what_it_runs_and_a_refused_drain_says_why(
             data["workers"].append(worker)
             worker["jobs"] = [{"id": "job_x", "handler": "video.cut", "attempts": [{"startedAt": since}]}]
 
-    async with changed_answers(page, add):
-        await opened(watched, served, "#/workers")
-        own = page.locator("[data-worker]").first
-        await expect(own).to_contain_text("API, and its background jobs")
-        await expect(own).to_contain_text("drains when it is stopped")
-        await expect(own.locator(".at-memory")).to_have_text(re.compile(r"\d+ MB"))
-        await expect(own.locator(".at-queues")).to_have_text("default")
-        worker = page.locator('[data-worker="runner_gone"]')
-        await expect(worker.locator(".at-queues")).to_have_text("default, gpu")
-        await expect(worker.get_by_role("link", name="video.cut")).to_have_attribute("href", "#/jobs/job_x")
-        await expect(worker).to_contain_text("11 more")
-        await no_findings(page, console_packages)
-        drain = worker.get_by_role("button", name="Drain elsewhere:7")
-        await drain.click()
-        await page.get_by_role("dialog").get_by_role("button", name="Leave it").click()
-        await expect(page.get_by_role("dialog")).to_have_count(0)
-        await expect(worker.get_by_role("alert")).to_have_count(0)
-        await drain.click()
-        await page.get_by_role("dialog").get_by_role("button", name="Drain").click()
-        await expect(worker.get_by_role("alert")).to_contain_text("There is no such worker")
+    await change_answers(page, add)
+    await opened(watched, served, "#/workers")
+    own = page.locator("[data-worker]").first
+    await expect(own).to_contain_text("API, and its background jobs")
+    await expect(own).to_contain_text("drains when it is stopped")
+    await expect(own.locator(".at-memory")).to_have_text(re.compile(r"\d+ MB"))
+    await expect(own.locator(".at-queues")).to_have_text("default")
+    worker = page.locator('[data-worker="runner_gone"]')
+    await expect(worker.locator(".at-queues")).to_have_text("default, gpu")
+    await expect(worker.get_by_role("link", name="video.cut")).to_have_attribute("href", "#/jobs/job_x")
+    await expect(worker).to_contain_text("11 more")
+    await no_findings(page, console_packages)
+    drain = worker.get_by_role("button", name="Drain elsewhere:7")
+    await drain.click()
+    await page.get_by_role("dialog").get_by_role("button", name="Leave it").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(worker.get_by_role("alert")).to_have_count(0)
+    await drain.click()
+    await page.get_by_role("dialog").get_by_role("button", name="Drain").click()
+    await expect(worker.get_by_role("alert")).to_contain_text("There is no such worker")
 
 
 async def test_the_owners_of_jobs_are_shown_and_lead_to_theirs(
@@ -131,11 +127,11 @@ async def test_the_owners_of_jobs_are_shown_and_lead_to_theirs(
             if one["id"] == job:
                 one["owner"] = "ada & bob"
 
-    async with changed_answers(page, own):
-        await opened(watched, served, "#/jobs")
-        owner = page.get_by_role("table").get_by_role("link", name="ada & bob")
-        await expect(owner).to_have_attribute("href", "#/jobs?owner=ada+%26+bob")
-        await no_findings(page, console_packages)
+    await change_answers(page, own)
+    await opened(watched, served, "#/jobs")
+    owner = page.get_by_role("table").get_by_role("link", name="ada & bob")
+    await expect(owner).to_have_attribute("href", "#/jobs?owner=ada+%26+bob")
+    await no_findings(page, console_packages)
 
 
 async def test_a_schedule_is_made_run_paused_and_deleted(watched: Watched, served: str, console_packages: Path) -> None:
@@ -195,7 +191,7 @@ async def test_others_than_admins_are_told_so(watched: Watched, served: str, pag
         if "viewer" in data:
             data["viewer"] = {"id": "ada", "roles": []}
 
-    async with changed_answers(watched.page, lower):
-        page = await opened(watched, served, f"#/{page_name}")
-        await expect(page.get_by_role("main")).to_contain_text("are for admins")
-        assert set(asked) == {"system", "viewer"}
+    await change_answers(watched.page, lower)
+    page = await opened(watched, served, f"#/{page_name}")
+    await expect(page.get_by_role("main")).to_contain_text("are for admins")
+    assert set(asked) == {"system", "viewer"}

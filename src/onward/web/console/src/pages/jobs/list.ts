@@ -92,6 +92,7 @@ export class List {
   // The same page again, at most once a second; not while someone is in its rows, unless these may be old.
   refresh(): void {
     this.#later('refresh', CALM_MS, () => {
+      if (document.hidden) return; // it catches up when it is shown
       const { newest, rows } = this.#listed;
       const keeps = newest ? rows?.length === SIZE && (this.#fresh.size > FEW || this.#held()) : rows && this.#held();
       if (keeps && !this.#cut) this.#offer();
