@@ -666,12 +666,13 @@ def _file_in(folder: Path) -> Path:
     """Return the file of the settings. Raises SettingsError."""
     file = folder / "settings.toml"
     if not folder.is_dir():
-        raise SettingsError(f"{folder} is not a folder; --project must name the folder of settings.toml")
+        raise SettingsError(f"{folder} is not a folder: name the folder of settings.toml")
     if file.is_dir():
         raise SettingsError(f"{file} is a folder, and must be a file: rename the folder")
     if not file.is_file():
         raise SettingsError(
-            f"{file} is missing: write a project by `onward new project NAME`, or name its folder by --project"
+            f"{file} is missing: name its folder, by --project or in Onward.from_settings, or write a project by"
+            " `onward new project NAME`"
         )
     return file
 

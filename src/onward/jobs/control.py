@@ -21,12 +21,20 @@ from onward.storage.writer import Writer
 from onward.telemetry import logger
 
 OUTAGE_CHECK_S = 0.1
+CANCELLED = (
+    "a handler, or other code of this process, has cancelled tasks that it did not start, and with them Onward's:"
+    " cancel your own tasks only, and none of asyncio.all_tasks()"
+)
 
 
 class Control:
     """The claims of a process, and their interruption."""
 
-    def __init__(self, writer: Writer, lease: Lease, timings: Timings) -> None:
+    def __init__(
+        self, writer: Writer, lease: Lease, timings: Timings, *, on_cancelled: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_cancelled` is called where other code has cancelled the tasks of this process."""
+        self._on_cancelled = on_cancelled
         self._writer = writer
         self._lease = lease
         self._timings = timings
@@ -38,6 +46,7 @@ class Control:
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self.draining = False
+        self.closing = False  # tasks are cancelled from now on, since the process comes to its end
         self._log = logger("runner")
 
     @property
@@ -52,7 +61,16 @@ class Control:
     def start(self) -> None:
         """Watch the claims of this process. From its event loop."""
         self._loop = asyncio.get_running_loop()
-        self._tasks.append(asyncio.create_task(self._release_orphans(), name="claims"))
+        watching = asyncio.create_task(self._release_orphans(), name="claims")
+        watching.add_done_callback(self._ended)
+        self._tasks.append(watching)
+
+    def _ended(self, _watching: asyncio.Task[None]) -> None:
+        """Say so if other code has cancelled this task: others, of which nobody would know, are cancelled with it."""
+        if not self.closing:
+            running = sorted({f"{one.handler} {one.id}" for one in self.running})
+            self._log.critical(CANCELLED, running=running)
+            self._on_cancelled()
 
     def claimed(self, jobs: Iterable[Job]) -> None:
         """Expect these claims to run soon."""
@@ -194,6 +212,7 @@ class Control:
 
     def close(self) -> None:
         """Stop watching the claims."""
+        self.closing = True
         for task in (*self._tasks, *([self._cancellations] if self._cancellations else [])):
             task.cancel()
 

@@ -94,9 +94,11 @@ class Executor:
                 with self._tracing.span(f"step {step.name}", step=step.name):
                     result = await self._run_step(running, handler, index, given)
             except asyncio.CancelledError:
-                if running.stop is None:
-                    return Ended(steps, HANDED_BACK)  # the event loop is being closed
-                return Ended(steps, self._failed(running, step.name, handler, None))
+                if running.stop is not None:
+                    return Ended(steps, self._failed(running, step.name, handler, None))
+                # Handed back while nothing ends, it would start again at once: its handler may cancel all tasks.
+                is_end = self._control.closing
+                return Ended(steps, HANDED_BACK if is_end else outcomes.internal_error(running.job.attempts))
             except BaseException as error:  # noqa: BLE001 - handlers are other people's code: any error is recorded
                 return Ended(steps, self._failed(running, step.name, handler, error))
             if index == len(steps) - 1:

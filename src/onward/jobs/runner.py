@@ -206,6 +206,10 @@ class Runner:
         """Resume under the new lease the jobs that no other runner has claimed; interrupt the rest. From any thread."""
         self._control.lost(self._completion.renew_slots)
 
+    def begin_closing(self) -> None:
+        """Expect that tasks are cancelled, since the process comes to its end."""
+        self._control.closing = True
+
     async def drain(self, deadline_s: float) -> None:
         """Claim nothing more; let jobs finish their step, or interrupt them just before the deadline. Then close."""
         self._executor.drain()
@@ -240,13 +244,15 @@ def build_runner(
     timings: Timings = Timings(),
     urls: SignalUrls = NO_URLS,
     log_level: int = logging.INFO,
+    on_cancelled: Callable[[], None] = lambda: None,
 ) -> Runner:
     """Build a runner. Without `isolate` it is itself a process for isolated jobs.
 
     `takes` are the destinations whose jobs the process runs.
     Processes that handlers ask for get `handed_down`. Log lines of `log_level` and above are kept with their job.
+    `on_cancelled` is called where other code has cancelled the tasks of this process.
     """
-    control = Control(writer, lease, timings)
+    control = Control(writer, lease, timings, on_cancelled=on_cancelled)
     output = OutputWriter(writer, control, timings)
     log = LogWriter(writer, control, timings, log_level)
     stage = BatchStage(writer)

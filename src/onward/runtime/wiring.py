@@ -18,7 +18,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from onward.backends.base import Backend, Role
-from onward.cancellation import cancels_as_errors
+from onward.cancellation import cancels_as_errors, is_cancelled
+from onward.children import leave
 from onward.config.settings import Settings, SettingsError, version
 from onward.dispatch import queue_stats
 from onward.dispatch.dispatcher import Dispatcher
@@ -220,6 +221,7 @@ def _build(
         timings=timings,
         urls=values.signal_urls(settings),
         log_level=values.log_level(settings),
+        on_cancelled=_end_process,
     )
     for name in route.destinations:
         revision = Revision(writer.database, timings.recheck_s)
@@ -262,6 +264,12 @@ def _build(
         takes,
     )
     return runtime, maintenance, drain
+
+
+def _end_process() -> None:
+    """End a process of our own, whose running jobs count a crash; an application of others is left to them."""
+    if getattr(asyncio.get_running_loop(), "is_process", False):
+        leave(1)
 
 
 def _shown(role: Role | None, *, ends_itself: bool) -> str:
@@ -319,6 +327,8 @@ class Drain:
 
     async def __call__(self) -> None:
         if self._done is None:
+            if not is_cancelled():  # else all tasks may be, by a handler
+                self._runner.begin_closing()
             self._done = asyncio.create_task(self._drain())
         await self._done
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from onward.handlers.base import JobContext, Retry, handler, sequence
 from onward.jobs import commands, outcome, recording, recovery
@@ -143,6 +144,26 @@ async def test_an_internal_error_counts_against_no_job(
         (attempt,) = job.attempts
         assert attempt.error is not None
         assert (attempt.error.code, attempt.counts_as_attempt) == ("INTERNAL", False)
+
+
+async def test_a_handler_that_cancels_all_tasks_is_not_handed_back_at_once(writer: Writer) -> None:
+    """The process is another application's: it goes on, and the log says whose jobs ran."""
+    others = asyncio.all_tasks()  # the test's
+
+    @handler("conformance.cancel", retry=ONCE)
+    async def cancel(_job: JobContext) -> None:
+        for task in asyncio.all_tasks() - others:
+            task.cancel()
+        await asyncio.sleep(60)
+
+    async with node(writer, cancel) as here:
+        job = await here.accept(cancel)
+        with capture_logs() as lines:
+            await here.start(job)
+        found = await here.is_now(job, S.RETRYING)
+    assert [line["running"] for line in lines if line["log_level"] == "critical"] == [[f"conformance.cancel {job.id}"]]
+    error = found.attempts[-1].error
+    assert (found.counted_attempts, error and error.code) == (0, "INTERNAL")
 
 
 def _raising_once(call: Callable[..., Any]) -> Callable[..., Any]:
