@@ -54,7 +54,7 @@ def test_no_handler_stops_the_event_loop(project: Path, handler: str, status: st
 
 
 def test_a_handler_that_cancels_all_tasks_is_charged_with_the_end_of_its_process(project: Path) -> None:
-    """It would have ended each new process, too; a third time only one of its own ends."""
+    """Otherwise each new process would end, too. The third one runs the job in a process of its own."""
     job = sent(project, "tests.cancel")
     for _ in range(2):
         with running("serve", project=project) as server:

@@ -133,7 +133,13 @@ def test_fixtures_for_tests_say_which_extra_they_need(project: Path, base: Envir
     [
         ("bench", "benchmarks/ is not in this installation: run the command in a clone of the repository"),
         ("faults", "tests/ is not in this installation: run the command in a clone of the repository"),
-        ("serve", "settings.toml is missing: name its folder, by --project or in Onward.from_settings, or write"),
+        (
+            "serve",
+            (
+                "settings.toml is missing: name its folder, by --project or in Onward.from_settings, or write a project"
+                " by `onward new project NAME`"
+            ),
+        ),
     ],
 )
 def test_an_unavailable_command_gives_the_reason_in_one_line(
