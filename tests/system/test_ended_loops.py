@@ -1,4 +1,4 @@
-"""Handlers that stop the event loop of their process, or cancel all of its tasks."""
+"""Handlers that stop the event loop of their process, cancel all of its tasks, or close its standard streams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.processes import graphql, onward, running, wait_until
 
 HANDLERS = """
-import asyncio
+import asyncio, sys
 from onward import JobContext, Retry, handler
 
 @handler("tests.stop", retry=Retry(1))
@@ -26,6 +26,15 @@ async def cancel(job: JobContext) -> None:
     for task in asyncio.all_tasks():
         task.cancel()
     await asyncio.sleep(60)
+
+@handler("tests.close", retry=Retry(1))
+async def close(job: JobContext) -> None:
+    sys.stdout.close()
+    sys.stderr.close()
+
+@handler("tests.fail", retry=Retry(1))
+async def fail(job: JobContext) -> None:
+    raise ValueError("still in the log")
 """
 STATUS = "query($id: ID!) { job(id: $id) { status error { code } attempts { error { code } } } }"
 
@@ -65,4 +74,13 @@ def test_a_handler_that_cancels_all_tasks_is_charged_with_the_end_of_its_process
         wait_until(lambda: graphql(address, STATUS, id=job)["job"]["status"] == "FAILED")
         found = graphql(address, STATUS, id=job)["job"]
         assert (found["error"]["code"], len(found["attempts"])) == ("POISON", 3)
+        assert server.end() == 0
+
+
+def test_a_handler_that_closes_the_standard_streams_ends_neither_the_log_nor_the_process(project: Path) -> None:
+    with running("serve", project=project) as server:
+        server.serving()
+        for handler in ("tests.close", "tests.fail"):
+            sent(project, handler)
+        server.wait_for("still in the log")
         assert server.end() == 0

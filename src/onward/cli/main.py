@@ -8,7 +8,7 @@ The file is long because each command declares its options here, and does its wo
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Never, NoReturn
@@ -119,8 +119,9 @@ def serve(
 
 
 def _leave(code: int) -> Never:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # a handler may have closed it, or put another one in its place
+            stream.flush()
     children.leave(code)
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from contextlib import suppress
 from functools import cache
 from typing import Any, cast
 
@@ -27,7 +28,7 @@ def bound(name: str, *, production: bool) -> structlog.stdlib.BoundLogger:
 def configured(*, production: bool) -> logging.Handler:
     """Configure structlog, and return a handler by which Python's own logging writes like it."""
     shared = [structlog.stdlib.add_logger_name, *_shared(production=production)]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardError(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -48,6 +49,21 @@ def configured(*, production: bool) -> logging.Handler:
         cache_logger_on_first_use=False,
     )
     return handler
+
+
+class _StandardError(logging.StreamHandler[Any]):
+    """Writes lines also where a handler has closed standard error, and raises nothing where it cannot."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(self.stream, "closed", False):  # Python closes the file, and leaves the descriptor open
+            with suppress(OSError):
+                self.stream = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+        super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own
+        """Say what is wrong with the line, on standard error, which may be closed."""
+        with suppress(Exception):
+            super().handleError(record)
 
 
 @cache

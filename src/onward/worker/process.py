@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Never, Protocol
 
 from onward import children, telemetry
@@ -146,5 +147,6 @@ def run_main() -> Never:
     except (SettingsError, StorageError) as error:
         sys.stderr.write(f"onward: {error}\n")
         code = 2
-    sys.stdout.flush()
+    with suppress(Exception):  # a handler may have closed it
+        sys.stdout.flush()
     children.leave(code)
